@@ -1,0 +1,76 @@
+"""The figures to reach, as data: what, which record, which way, how much. `show` makes the text of one
+value."""
+
+from dataclasses import dataclass
+
+CACHED, UNCACHED = "bulkhead", "bulkhead without cache"
+
+
+@dataclass
+class Target:
+    what: str
+    key: str
+    at_least: bool
+    limit: float
+    unit: str = ""
+
+    def met(self, value):
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def show_limit(self):
+        return f"{'>=' if self.at_least else '<='} {show(self.limit, self.unit)}"
+
+
+def show(value, unit):
+    if value is None:
+        return "not measured"
+    if unit == "ms":
+        return f"{value:.1f} ms" if abs(value) < 100 else f"{value:.0f} ms"
+    if unit == "MB":
+        return f"{value:.1f} MB"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def at_least(what, key, limit, unit=""):
+    return Target(what, key, True, limit, unit)
+
+
+def at_most(what, key, limit, unit=""):
+    return Target(what, key, False, limit, unit)
+
+
+REACH = [
+    at_least("SELECT 1, 1 connection, cache off / hot in-process loop", f"{UNCACHED}.select1.c1.ratio", 0.14),
+    at_least("SELECT 1, 1 connection, cache on / hot in-process loop", f"{CACHED}.select1.c1.ratio", 0.25),
+    at_least(
+        "SELECT 1, 8 connections, cache off / hot in-process loop", f"{UNCACHED}.select1.c8.ratio", 0.30
+    ),
+    at_least("SELECT 1, 8 connections, cache on / hot in-process loop", f"{CACHED}.select1.c8.ratio", 0.65),
+    at_least("SELECT 1, 1 connection / FastAPI pool", f"{CACHED}.select1.c1.over_pool", 4),
+    at_least("SELECT 1, 32 connections / FastAPI pool", f"{CACHED}.select1.c32.over_pool", 10),
+    at_most("p50, 1 connection, cache on / paced in-process loop", f"{CACHED}.p50.ratio", 2.5),
+    at_most("p50, 1 connection, cache off / paced in-process loop", f"{UNCACHED}.p50.ratio", 2.5),
+    at_most("q1 / in-process", f"{CACHED}.q1.ratio", 1.03),
+    at_most("q6 / in-process", f"{CACHED}.q6.ratio", 1.08),
+    at_most(
+        "cross join: CPU idle after deadline + graces used", f"{CACHED}.cross join.idle_lag_ms", 30, "ms"
+    ),
+    at_most(
+        "levenshtein: CPU idle after deadline + graces used", f"{CACHED}.levenshtein.idle_lag_ms", 30, "ms"
+    ),
+    at_most(
+        "levenshtein: answer after the worker's death",
+        f"{CACHED}.levenshtein.answer_after_death_ms",
+        20,
+        "ms",
+    ),
+    at_most(
+        "SIGSEGV of a worker: next good answer on another connection", f"{CACHED}.segv.stream_ms", 10, "ms"
+    ),
+    at_most("SIGSEGV while every worker is busy: next good answer", f"{CACHED}.segv.all_busy_ms", 10, "ms"),
+    at_most("front killed: accepting again", f"{CACHED}.front.accept_ms", 100, "ms"),
+    at_most("front killed: first answer to a query", f"{CACHED}.front.answer_ms", 300, "ms"),
+    at_most("cold start to first answer", f"{CACHED}.cold_ms", 100, "ms"),
+    at_most("front + supervisor, private memory, idle", f"{CACHED}.memory.core_mb", 10, "MB"),
+    at_most("/healthz p99, every worker busy / unloaded", f"{CACHED}.healthz.ratio", 3),
+]

@@ -1,0 +1,9 @@
+/* The command line: one file for each subcommand. Each returns the exit code: 0 done, 1 the operation failed, 2 wrong usage or configuration. */
+#pragma once
+
+int cli_main(int argc, char **argv);
+
+/* argv[0] is the subcommand's name. */
+int cmd_serve(int argc, char **argv);
+int cmd_query(int argc, char **argv);
+int cmd_config(int argc, char **argv);

@@ -1,0 +1,61 @@
+/* `bulkhead`: the table of subcommands. Runs in the command line; `serve` becomes the supervisor, `front-process` the front. */
+#include "cli/cli.h"
+#include "front/front.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* NULL: named by the contract, not built yet */
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"serve", cmd_serve, "serve a database over HTTP"},
+    {"query", cmd_query, "run one query behind the same boundary, without a server"},
+    {"config", cmd_config, "list every configuration key"},
+    {"import", NULL, "the offline write path"},
+    {"rollback", NULL, "publish the version of a database before"},
+    {"recover", NULL, "deal with a write-ahead log that was left behind"},
+    {"doctor", NULL, "try every protection live"},
+    {"key", NULL, "make, list and revoke API keys"},
+    {"top", NULL, "live view of workers and queries"},
+};
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static void usage(FILE *out)
+{
+    fprintf(out, "usage: bulkhead COMMAND [ARGUMENTS]\n\nDuckDB for many users, behind a process boundary.\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-9s %s%s\n", commands[i].name, commands[i].help, commands[i].run ? "" : " (not built yet)");
+    fprintf(out, "\n`bulkhead COMMAND --help` tells more; `bulkhead --version` prints the version.\n");
+}
+
+int cli_main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "front-process") == 0)
+        return front_main(argc, argv);
+    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("bulkhead %s\n", BULKHEAD_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        if (commands[i].run)
+            return commands[i].run(argc - 1, argv + 1);
+        fprintf(stderr, "bulkhead %s: not built yet\n", name);
+        return 2;
+    }
+    if (name[0])
+        fprintf(stderr, "bulkhead: unknown command '%s'; `bulkhead --help` lists them\n", name);
+    else
+        usage(stderr);
+    return 2;
+}

@@ -1,0 +1,61 @@
+/* The engine: DuckDB opened read-only and locked, one connection, one statement at a time.
+ * No header of this layer shows duckdb.h. Runs in the worker only. */
+#pragma once
+#include "core/errors.h"
+#include "result/column.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct engine_options {
+    const char *database_path;       /* NULL or "": an empty in-memory database */
+    const char *scratch_directory;   /* private to this worker; NULL or "": no spilling */
+    int64_t scratch_limit_bytes;     /* 0: no spilling */
+    int64_t memory_limit_bytes;
+    unsigned threads;
+    const char *const *extensions;   /* absolute paths of .duckdb_extension files, NULL-terminated; NULL: none */
+    uint32_t statement_cache_entries; /* 0: off */
+};
+
+enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
+
+struct engine;
+struct stream;
+
+/* Opens and locks in the order of DUCKDB.md, up to but without the last two steps, with one thread.
+ * NULL with *err (code ERR_UNAVAILABLE, the detail says what is wrong with the file in words an operator understands:
+ * missing, a directory, no permission, not a DuckDB file, written by a newer version, locked by a writer with its PID). */
+struct engine *engine_open(const struct engine_options *opts, struct error *err);
+/* The last steps, after the kernel sandbox is in place: raise threads, lock the configuration. 0, or -1 with *err. */
+int engine_lock(struct engine *e, struct error *err);
+void engine_close(struct engine *e);
+
+struct engine_query {
+    const char *sql;       /* valid UTF-8, not NUL-terminated; may hold NUL bytes (then: a sql_error) */
+    size_t sql_len;
+    const char *params;    /* JSON text of an array or object, NULL: none */
+    size_t params_len;
+};
+
+/* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is
+ * ERR_FORBIDDEN with `what` = the kind of statement; no statement or several: ERR_SQL or ERR_BAD_REQUEST with a clear text) and runs it until its first
+ * rows. NULL with *err. The stream must be freed before the next query. An interrupted query gives ERR_CANCELLED. */
+struct stream *engine_query(struct engine *e, const struct engine_query *q, struct error *err);
+const struct column *stream_columns(const struct stream *s, uint32_t *ret_count);
+enum cache_use stream_cache_use(const struct stream *s);
+/* The next rows: their number (> 0) with stream_columns pointing at them until the next call; 0 at the end; -1 with *err. */
+int64_t stream_next(struct stream *s, struct error *err);
+void stream_free(struct stream *s);
+
+/* Optional: from here on engine_interrupt hits the query that the next engine_query starts, so that a cancel between "accepted" and "engine
+ * running" is not lost. Must be followed by engine_query. Without it, engine_query itself is that moment. */
+void engine_begin(struct engine *e);
+
+/* Stops the running query soon, if it co-operates. From any thread, at any time; without a query running it does nothing to the next one. */
+void engine_interrupt(struct engine *e);
+
+/* True once a query ended in a state that must not serve another one: INTERNAL, FATAL, invalidated database, out of memory. */
+bool engine_is_spent(const struct engine *e);
+
+/* SQL that gives one row, one VARCHAR: the JSON text of GET /v1/schema (contract section 4). Static storage. */
+const char *engine_schema_sql(void);

@@ -1,0 +1,194 @@
+/* Opening DuckDB read-only and locking it down, in an order that works (each step is refused by the engine once a later one is done).
+ * Knows nothing of queries. Runs in the worker. */
+#include "engine/engine_private.h"
+#include "engine/sqltext.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_memory(const struct engine_options *o) { return !o->database_path || !o->database_path[0]; }
+
+static bool can_spill(const struct engine_options *o)
+{
+    return o->scratch_directory && o->scratch_directory[0] && o->scratch_limit_bytes > 0;
+}
+
+static duckdb_config config_new(const struct engine_options *o)
+{
+    char memory[32], scratch[32];
+    snprintf(memory, sizeof memory, "%" PRId64 "B", o->memory_limit_bytes);
+    snprintf(scratch, sizeof scratch, "%" PRId64 "B", can_spill(o) ? o->scratch_limit_bytes : 0);
+    const char *const rows[][2] = {
+        {"access_mode", is_memory(o) ? "AUTOMATIC" : "READ_ONLY"}, /* the engine refuses a read-only in-memory database */
+        {"threads", "1"},                                          /* until the sandbox is in place: its threads inherit it */
+        {"autoinstall_known_extensions", "false"},
+        {"autoload_known_extensions", "false"},
+        {"allow_community_extensions", "false"},
+        {"allow_persistent_secrets", "false"},
+        {"custom_user_agent", "bulkhead/" BULKHEAD_VERSION},
+        {"errors_as_json", "true"}, /* class and byte position without reading the prose */
+        {"temp_directory", can_spill(o) ? o->scratch_directory : ""},
+        {"max_temp_directory_size", scratch},
+        {"memory_limit", memory},
+    };
+    duckdb_config config;
+    CHECK(duckdb_create_config(&config) == DuckDBSuccess);
+    size_t count = sizeof rows / sizeof *rows - (o->memory_limit_bytes <= 0);
+    for (size_t i = 0; i < count; i++)
+        CHECK(duckdb_set_config(config, rows[i][0], rows[i][1]) == DuckDBSuccess);
+    return config;
+}
+
+int engine_run(struct engine *e, const char *sql, const char *what_for, struct error *err)
+{
+    duckdb_result r;
+    struct error said;
+    duckdb_state state = duckdb_query(e->con, sql, &r);
+    if (state != DuckDBSuccess) {
+        failure_from_message(&said, duckdb_result_error(&r), 0, &e->failure);
+        error_set(err, ERR_UNAVAILABLE, "%s: %s", what_for, said.detail);
+    }
+    duckdb_destroy_result(&r);
+    return state == DuckDBSuccess ? 0 : -1;
+}
+
+static int load_extensions(struct engine *e, const char *const *paths, struct error *err)
+{
+    for (; paths && *paths; paths++) {
+        char sql[4200], why[4200];
+        size_t n = 0;
+        const char *base = strrchr(*paths, '/');
+        failure_hide_path(&e->hide, *paths, base ? base + 1 : *paths);
+        snprintf(why, sizeof why, "cannot load the extension \"%s\"", *paths);
+        if (strlen(*paths) > 2000)
+            return error_set(err, ERR_UNAVAILABLE, "%s: the path is too long", why);
+        n += (size_t)snprintf(sql, sizeof sql, "LOAD '");
+        for (const char *c = *paths; *c; c++) { /* every quote doubled */
+            if (*c == '\'')
+                sql[n++] = '\'';
+            sql[n++] = *c;
+        }
+        snprintf(sql + n, sizeof sql - n, "'");
+        if (engine_run(e, sql, why, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The stored SQL of views, macros and tables (generated columns) runs inside of texts that do not show it. */
+static int scan_stored(struct engine *e, struct error *err)
+{
+    static const char sql[] =
+        "SELECT sql FROM duckdb_views() WHERE NOT internal UNION ALL SELECT sql FROM duckdb_tables() WHERE NOT internal "
+        "UNION ALL SELECT macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL";
+    duckdb_result r;
+    struct error said;
+    duckdb_data_chunk chunk;
+    if (duckdb_query(e->con, sql, &r) != DuckDBSuccess) {
+        failure_from_message(&said, duckdb_result_error(&r), 0, &e->failure);
+        duckdb_destroy_result(&r);
+        return error_set(err, ERR_UNAVAILABLE, "cannot read the database's catalog: %s", said.detail);
+    }
+    while ((chunk = duckdb_fetch_chunk(r)) != NULL) {
+        duckdb_vector v = duckdb_data_chunk_get_vector(chunk, 0);
+        duckdb_string_t *text = duckdb_vector_get_data(v);
+        uint64_t *valid = duckdb_vector_get_validity(v);
+        for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++)
+            if (!valid || duckdb_validity_row_is_valid(valid, i))
+                e->stored_effects |= sql_effect(duckdb_string_t_data(&text[i]), duckdb_string_t_length(text[i])) != SQL_PURE;
+        duckdb_destroy_data_chunk(&chunk);
+    }
+    duckdb_destroy_result(&r);
+    return 0;
+}
+
+static int harden(struct engine *e, const struct engine_options *o, struct error *err)
+{
+    static const char why[] = "cannot lock the engine down";
+    if (load_extensions(e, o->extensions, err) < 0)
+        return -1;
+    if (engine_run(e, "SET GLOBAL TimeZone='UTC'", why, err) < 0 || engine_run(e, "SET enable_external_access=false", why, err) < 0)
+        return -1;
+    if (!can_spill(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
+        return -1;
+    return scan_stored(e, err);
+}
+
+struct engine *engine_open(const struct engine_options *o, struct error *err)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    CHECK(e);
+    CHECK(pthread_mutex_init(&e->lock, NULL) == 0);
+    e->threads = o->threads ? o->threads : 1;
+    e->cache_on = o->statement_cache_entries > 0;
+    e->cache = stmt_cache_new(o->statement_cache_entries);
+    failure_hide_path(&e->hide, o->database_path, "<database>");
+    failure_hide_path(&e->hide, o->scratch_directory, "<scratch>");
+    e->failure = (struct failure_context){.hide = &e->hide, .memory_limit_bytes = o->memory_limit_bytes};
+
+    duckdb_config config = config_new(o);
+    char *message = NULL;
+    duckdb_state state = duckdb_open_ext(is_memory(o) ? NULL : o->database_path, &e->db, config, &message);
+    duckdb_destroy_config(&config);
+    if (state != DuckDBSuccess) {
+        if (is_memory(o))
+            error_set(err, ERR_UNAVAILABLE, "cannot start the engine: %s", message ? message : "no reason given");
+        else
+            open_failure(err, o->database_path, message);
+        duckdb_free(message);
+        e->db = NULL;
+    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0) {
+        return e;
+    }
+    engine_close(e);
+    return NULL;
+}
+
+int engine_lock(struct engine *e, struct error *err)
+{
+    char sql[64];
+    snprintf(sql, sizeof sql, "SET threads=%u", e->threads);
+    if (engine_run(e, sql, "cannot set the number of threads", err) < 0
+        || engine_run(e, "SET lock_configuration=true", "cannot lock the configuration", err) < 0)
+        return -1;
+    /* Queries start on a connection that never ran anything of ours. */
+    return engine_reconnect(e, err);
+}
+
+static void disconnect(struct engine *e)
+{
+    stmt_cache_clear(e->cache);
+    if (e->tidy)
+        duckdb_destroy_prepare(&e->tidy);
+    if (e->con)
+        duckdb_disconnect(&e->con);
+    e->con = NULL;
+}
+
+int engine_reconnect(struct engine *e, struct error *err)
+{
+    pthread_mutex_lock(&e->lock);
+    disconnect(e);
+    duckdb_state state = duckdb_connect(e->db, &e->con);
+    if (state != DuckDBSuccess) {
+        e->con = NULL;
+        e->spent = true;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return state == DuckDBSuccess ? 0 : error_set(err, ERR_INTERNAL, "the engine gives no new connection");
+}
+
+void engine_close(struct engine *e)
+{
+    if (!e)
+        return;
+    disconnect(e);
+    if (e->db)
+        duckdb_close(&e->db);
+    stmt_cache_free(e->cache);
+    failure_hide_free(&e->hide);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}

@@ -1,0 +1,53 @@
+/* What the files of src/engine share: the open database, its one connection, and the state of the query that runs. Runs in the worker. */
+#pragma once
+#include "engine/engine.h"
+#include "engine/failure.h"
+#include "engine/stmt_cache.h"
+#include <duckdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct stream {
+    struct engine *engine;
+    struct stmt *stmt;      /* in the cache, or &own */
+    struct stmt own;
+    struct columns *columns; /* stmt's or own's */
+    duckdb_result result;
+    bool started;           /* the engine has an active query for it */
+    bool has_result, at_end;
+    duckdb_data_chunk chunk; /* what stream_columns points into */
+    bool chunk_is_new;       /* fetched, and not yet handed out */
+    bool fresh_connection;   /* afterwards the connection must not serve another query */
+    enum cache_use cache_use;
+    size_t sql_len;
+};
+
+struct engine {
+    duckdb_database db;
+    duckdb_connection con;
+    unsigned threads;
+    struct stmt_cache *cache;
+    bool cache_on;
+    bool stored_effects;     /* the database's own views, macros or tables name functions with effects: no text is known to be pure */
+    struct failure_hide hide;
+    struct failure_context failure;
+    duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */
+    struct stream stream;    /* there is one query at a time */
+    bool spent;
+
+    /* The interrupting thread sees only these. The lock guards con being replaced and `running`. */
+    pthread_mutex_t lock;
+    bool running;            /* from engine_begin (or engine_query) to stream_free */
+    atomic_bool cancelled;   /* kept by ourselves: the engine forgets an interrupt when the next step of the same query starts */
+};
+
+/* A fresh connection in the place of the present one; the cache is emptied. 0, or -1 with *err: the engine is spent then. */
+int engine_reconnect(struct engine *e, struct error *err);
+/* Runs SQL of our own without a result. 0, or -1 with *err (as ERR_UNAVAILABLE, `what_for` first). */
+int engine_run(struct engine *e, const char *sql, const char *what_for, struct error *err);
+
+/* Says in words why a file can't be opened, from the file itself and the engine's message. */
+void open_failure(struct error *err, const char *path, const char *message);
+
+/* Binds JSON parameters to a prepared statement. 0, or -1 with *err. */
+int params_bind(struct engine *e, duckdb_prepared_statement statement, const char *json, size_t len, struct error *err);

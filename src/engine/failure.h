@@ -1,0 +1,35 @@
+/* The engine's error messages as `struct error`: class, position, and a text without paths of the server.
+ * Knows the shape of DuckDB's messages, with errors_as_json on and without. Only for files of src/engine. Runs in the worker (and in tests). */
+#pragma once
+#include "core/errors.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Texts that must not reach a client, and what stands for them. */
+#define FAILURE_HIDE_MAX 24
+struct failure_hide {
+    struct {
+        char *text; /* owned */
+        char *shown;
+    } rows[FAILURE_HIDE_MAX];
+    size_t count;
+};
+
+/* Copies; a text without a slash, or only one, is passed over: it says nothing of the server. The longest texts are replaced first, whatever the order of the calls. */
+void failure_hide_add(struct failure_hide *h, const char *text, const char *shown);
+/* The path as given, and as the file system resolves it. */
+void failure_hide_path(struct failure_hide *h, const char *path, const char *shown);
+void failure_hide_free(struct failure_hide *h);
+
+struct failure_context {
+    const struct failure_hide *hide; /* NULL: nothing to hide */
+    int64_t memory_limit_bytes;      /* limit_bytes of an out-of-memory error */
+    size_t sql_len;                  /* positions past it are dropped; 0: no position */
+};
+
+/* Fills err from the engine's message (NULL: unknown failure). `type` is a duckdb_error_type, 0 when the call that failed gives none:
+ * then the class in the message decides. Returns true when the engine must not serve another query. */
+bool failure_from_message(struct error *err, const char *message, int type, const struct failure_context *ctx);
+
+/* Replaces the hidden texts in `text`, a buffer of `cap` bytes; cuts at a character's boundary where it would not fit. */
+void failure_scrub(char *text, size_t cap, const struct failure_hide *hide);

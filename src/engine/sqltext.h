@@ -1,0 +1,37 @@
+/* SQL as plain text: words, comments, quotes, statement ends. A lexer, not a parser: it only has to be right about where words and
+ * quoted parts begin and end; what a statement is, the engine's own parser says. Knows nothing of DuckDB's library.
+ * Runs in the worker (and in tests). */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+enum sql_token_kind { SQL_END, SQL_WORD, SQL_QUOTED, SQL_OTHER };
+
+struct sql_token {
+    enum sql_token_kind kind;
+    size_t begin, end; /* byte offsets; OTHER is one byte */
+};
+
+/* The next token at or after *pos; *pos moves behind it. Blanks and comments are skipped. Quoted: '..', "..", E'..', $tag$..$tag$;
+ * one that never ends runs to the end of the text. */
+struct sql_token sql_next(const char *sql, size_t len, size_t *pos);
+
+bool sql_token_is(const char *sql, const struct sql_token *t, const char *word); /* word in lower case */
+
+/* Statements that hold at least one token, as the semicolons separate them. */
+size_t sql_count_statements(const char *sql, size_t len);
+
+/* The kind of statement that the first word announces, when that kind is never a SELECT: "COPY", "PRAGMA"... NULL: may be one. */
+const char *sql_refused_kind(const char *sql, size_t len);
+
+/* Offset of the statement inside EXPLAIN [ANALYZE] [(options)], or 0 when the text does not start with EXPLAIN. */
+size_t sql_explain_inner(const char *sql, size_t len);
+
+/* What a text may do beyond answering, as far as its words can tell. The words are looked for everywhere, also in quotes and comments:
+ * a text that names one for another reason only loses the statement cache. */
+enum sql_effect {
+    SQL_PURE,      /* none of the known names */
+    SQL_NOT_PURE,  /* names something that depends on, or changes, the state of the connection */
+    SQL_PROCESS,   /* calls something that changes the process for every later query (logging, profiling, the parser), or may hide such a call */
+};
+enum sql_effect sql_effect(const char *sql, size_t len);

@@ -1,0 +1,244 @@
+/* The front process: everything it has was inherited (link/inherit.h). Its loop serves clients, its pool talks with workers, its
+ * control channel with the supervisor. Links no engine. */
+#include "core/clock.h"
+#include "core/fd.h"
+#include "front/front.h"
+#include "link/inherit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* How often the loop looks by itself: heartbeat, queue timeouts, results that wait for their head. Quicker while something runs. */
+#define TICK_BUSY_MS 25
+#define TICK_IDLE_MS 200
+/* Contract section 4: the head of a response is held until 200 ms after the first row, at most. */
+#define FIRST_ROW_NS (200 * NS_PER_MS)
+#define MAX_HEAD_BYTES 32768
+#define MESSAGES_PER_TURN 64
+
+static void replace_worker(void *ctx, uint32_t worker, enum death_reason reason)
+{
+    struct front *f = ctx;
+    struct control_replace m = {.type = CONTROL_REPLACE, .worker = worker, .reason = reason};
+    if (control_send(f->control_fd, &m, NULL, 0) < 0)
+        log_event(&f->log, LOG_ERROR, "supervisor_unreachable", LOG_S("why", strerror(errno)));
+}
+
+static char *join(const struct text_list *l)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < l->count; i++)
+        n += strlen(l->items[i]) + 1;
+    char *text = calloc(1, n);
+    CHECK(text);
+    for (size_t i = 0; i < l->count; i++) {
+        strcat(text, i ? "," : "");
+        strcat(text, l->items[i]);
+    }
+    return text;
+}
+
+static void set_http_options(struct front *f, const struct http_handler *handler, const int *fds, int n)
+{
+    const struct config *c = f->cfg;
+    char *hosts = join(&c->server.allowed_hosts), *origins = join(&c->server.cors_origins);
+    struct http_options o = {.header_timeout_ms = c->server.header_timeout_ms,
+                             .body_timeout_ms = c->server.body_timeout_ms,
+                             .idle_timeout_ms = c->server.idle_timeout_ms,
+                             .delivery_timeout_ms = c->limits.delivery_timeout_ms,
+                             .max_head_bytes = MAX_HEAD_BYTES,
+                             /* JSON escapes make a statement longer; what it is unescaped is checked by itself. */
+                             .max_body_bytes = (size_t)c->limits.max_sql_bytes * 2,
+                             .body_memory_bytes = (size_t)c->server.body_memory_bytes,
+                             .max_connections = (unsigned)c->server.max_connections,
+                             .allowed_hosts = hosts,
+                             .cors_origins = origins};
+    if (f->http)
+        http_server_set_options(f->http, &o);
+    else
+        f->http = http_server_new(f->base, fds, n, &o, handler, f, &f->log);
+    free(hosts);
+    free(origins);
+}
+
+static struct pool_options pool_options(const struct config *c)
+{
+    return (struct pool_options){.queue_length = c->limits.queue_length,
+                                 .queue_timeout_ms = c->limits.queue_timeout_ms,
+                                 .inline_bytes = (uint32_t)c->limits.inline_bytes,
+                                 .recycle_after = c->pool.recycle_after};
+}
+
+static struct config *read_config(int fd, struct error *err)
+{
+    char *text;
+    size_t len;
+    struct config *cfg = NULL;
+    if (fd_read_all(fd, CONFIG_TEXT_MAX, &text, &len) < 0) {
+        error_set(err, ERR_INTERNAL, "cannot read the inherited configuration: %s", strerror(errno));
+        return NULL;
+    }
+    if (config_load_text(&cfg, text, len, "inherited configuration", err) < 0)
+        cfg = NULL;
+    free(text);
+    return cfg;
+}
+
+static void set_log(struct front *f)
+{
+    f->log.level = (enum log_level)f->cfg->log.level;
+    f->log.format = (enum log_format)f->cfg->log.format;
+    f->log.role = "front";
+}
+
+static void on_config(struct front *f, int fd, uint32_t flags)
+{
+    struct error err;
+    struct config *cfg = read_config(fd, &err);
+    close(fd);
+    if (!cfg) {
+        log_event(&f->log, LOG_ERROR, "config_refused", LOG_S("why", err.detail));
+        return;
+    }
+    config_free(f->cfg);
+    f->cfg = cfg;
+    set_log(f);
+    set_http_options(f, NULL, NULL, 0);
+    struct pool_options po = pool_options(cfg);
+    pool_set_options(f->pool, &po);
+    if (flags & CONTROL_REPLACE_WORKERS)
+        pool_replace_all(f->pool);
+}
+
+static void maybe_drained(struct front *f)
+{
+    if (!f->draining || f->query_count > 0 || http_server_busy(f->http) > 0)
+        return;
+    struct control_plain m = {.type = CONTROL_DRAINED};
+    (void)control_send(f->control_fd, &m, NULL, 0);
+    event_base_loopbreak(f->base);
+}
+
+static void on_message(struct front *f, const union control_message *m, const int fds[2])
+{
+    switch ((enum control_type)m->type) {
+    case CONTROL_ASSIGN:
+        if (pool_add(f->pool, &m->assign, fds[0], fds[1]) < 0)
+            log_event(&f->log, LOG_ERROR, "worker_unusable", LOG_I("worker", m->assign.worker), LOG_S("why", strerror(errno)));
+        break;
+    case CONTROL_DIED:
+        pool_died(f->pool, &m->died);
+        break;
+    case CONTROL_START_FAILED:
+        pool_set_trouble(f->pool, m->start_failed.text);
+        break;
+    case CONTROL_CONFIG:
+        on_config(f, fds[0], m->plain.flags);
+        break;
+    case CONTROL_DRAIN:
+        f->draining = true;
+        http_server_drain(f->http);
+        pool_drain(f->pool);
+        maybe_drained(f);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_control(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct front *f = arg;
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        union control_message m;
+        int fds[2], nfds, n = control_receive(fd, false, &m, fds, &nfds);
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) { /* no supervisor, no server */
+            event_base_loopbreak(f->base);
+            return;
+        }
+        on_message(f, &m, fds);
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct front *f = arg;
+    int64_t now = clock_now_ns();
+    atomic_store_explicit(&f->page->heartbeat_ns, now, memory_order_relaxed);
+    pool_tick(f->pool, now, FIRST_ROW_NS);
+    maybe_drained(f);
+    int ms = f->query_count > 0 || f->draining ? TICK_BUSY_MS : TICK_IDLE_MS;
+    struct timeval tv = {.tv_usec = ms * 1000};
+    evtimer_add(f->tick, &tv);
+}
+
+static int start(struct front *f, int listeners, struct error *err)
+{
+    static const struct http_handler handler = {.request = routes_request, .gone = query_client_gone, .sent = query_sent};
+    int fds[LISTENERS_MAX];
+    for (int i = 0; i < listeners; i++)
+        fds[i] = FRONT_FD_LISTEN + i;
+    f->control_fd = FRONT_FD_CONTROL;
+    f->nudge_fd = FRONT_FD_NUDGE;
+    f->page = control_map(FRONT_FD_PAGE);
+    f->cfg = read_config(FRONT_FD_CONFIG, err);
+    if (!f->cfg)
+        return -1;
+    close(FRONT_FD_CONFIG);
+    set_log(f);
+    f->base = event_base_new();
+    if (!f->page || !f->base)
+        return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
+    struct pool_options po = pool_options(f->cfg);
+    f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, replace_worker, f, &f->log);
+    set_http_options(f, &handler, fds, listeners);
+    f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
+    f->tick = evtimer_new(f->base, on_tick, f);
+    CHECK(f->http && f->control_event && f->tick && event_add(f->control_event, NULL) == 0);
+    on_tick(-1, 0, f);
+    struct control_plain up = {.type = CONTROL_UP};
+    return control_send(f->control_fd, &up, NULL, 0);
+}
+
+static void stop(struct front *f)
+{
+    http_server_free(f->http);
+    pool_free(f->pool);
+    event_free(f->control_event);
+    event_free(f->tick);
+    event_base_free(f->base);
+    config_free(f->cfg);
+}
+
+int front_main(int argc, char **argv)
+{
+    struct front f = {0};
+    struct error err;
+    int listeners = argc == 4 ? atoi(argv[3]) : 0;
+    if (listeners < 1 || listeners > LISTENERS_MAX) {
+        fprintf(stderr, "bulkhead front-process is started by `bulkhead serve`, not by hand\n");
+        return 2;
+    }
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != (pid_t)atoi(argv[2]))
+        return 1;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C goes to all; the supervisor decides */
+    signal(SIGHUP, SIG_IGN);
+    if (start(&f, listeners, &err) < 0) {
+        fprintf(stderr, "bulkhead front: %s\n", err.detail);
+        return 1;
+    }
+    event_base_dispatch(f.base);
+    stop(&f);
+    return 0;
+}

@@ -1,0 +1,145 @@
+/* What the front tells about the server: health, readiness, status, metrics. It asks no worker. Runs in the front. */
+#include "core/buf.h"
+#include "core/clock.h"
+#include "front/front.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TEXT_MAX_BYTES ((size_t)4 << 20)
+
+void info_healthz(struct front *f, struct exchange *x)
+{
+    (void)f;
+    exchange_answer(x, 200, "text/plain; charset=utf-8", "ok\n", 3);
+}
+
+void info_metrics(struct front *f, struct exchange *x)
+{
+    struct buf b = BUF_INIT(TEXT_MAX_BYTES);
+    CHECK(metrics_write(f, &b));
+    exchange_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", b.data, b.len);
+    buf_free(&b);
+}
+
+static void put_string(struct buf *b, const char *s) { buf_json_string(b, s, strlen(s)); }
+
+static void put_check(struct buf *b, const char *name, bool ok, const char *detail)
+{
+    buf_printf(b, "%s\"%s\":{\"ok\":%s,\"detail\":", b->data[b->len - 1] == '{' ? "" : ",", name, ok ? "true" : "false");
+    put_string(b, detail);
+    buf_puts(b, "}");
+}
+
+static bool wal_exists(const struct front *f, int64_t *ret_bytes);
+
+void info_readyz(struct front *f, struct exchange *x)
+{
+    struct buf b = BUF_INIT(TEXT_MAX_BYTES);
+    struct pool_counts c = pool_count(f->pool);
+    const char *trouble = pool_trouble(f->pool);
+    bool workers = c.idle + c.busy + c.draining > 0;
+    bool database = workers || !trouble[0];
+    bool ready = workers && database && !f->draining;
+    char text[160];
+    int64_t wal_bytes = 0;
+    bool wal = wal_exists(f, &wal_bytes);
+    buf_printf(&b, "{\"ready\":%s,\"checks\":{", ready ? "true" : "false");
+    snprintf(text, sizeof text, "%u idle, %u busy, %u delivering", c.idle, c.busy, c.draining);
+    put_check(&b, "workers", workers, text);
+    put_check(&b, "database", database, trouble[0] ? trouble : workers ? "open" : "no worker has opened it yet");
+    snprintf(text, sizeof text, wal ? "present, %" PRId64 " bytes: readers replay it, recover with a writer" : "none", wal_bytes);
+    put_check(&b, "wal", true, text);
+    snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
+    put_check(&b, "limits", true, text);
+    if (f->draining)
+        put_check(&b, "shutdown", false, "the server is shutting down");
+    buf_puts(&b, "}}\n");
+    exchange_answer(x, ready ? 200 : 503, "application/json", b.data, b.len);
+    buf_free(&b);
+}
+
+/* The write-ahead log beside the database, left by a writer. */
+static bool wal_exists(const struct front *f, int64_t *ret_bytes)
+{
+    char path[4200];
+    struct stat st;
+    if (!f->cfg->database.path[0])
+        return false;
+    snprintf(path, sizeof path, "%s.wal", f->cfg->database.path);
+    if (stat(path, &st) < 0)
+        return false;
+    *ret_bytes = st.st_size;
+    return true;
+}
+
+static void put_worker(struct buf *b, const struct front *f, const struct control_cell *c, bool first)
+{
+    uint32_t id = atomic_load(&c->worker), state = atomic_load(&c->state);
+    int32_t pid = atomic_load(&c->pid);
+    const struct pool_worker *pw = pool_workers(f->pool);
+    while (pw && pw->id != id)
+        pw = pw->next;
+    static const char *const pool_text[] = {[POOL_IDLE] = "idle", [POOL_BUSY] = "busy", [POOL_DRAINING] = "delivering", [POOL_LOST] = "dying"};
+    const char *text = state == WORKER_POOL && pw ? pool_text[pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
+    bool spare = state == WORKER_SPARE || state == WORKER_STARTING;
+    struct proc_figures p;
+    proc_read(pid, &p);
+    buf_printf(b, "%s{\"slot\":", first ? "" : ",");
+    if (spare)
+        buf_puts(b, "null");
+    else
+        buf_printf(b, "%u", atomic_load(&c->slot));
+    buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : "pool", text, pid);
+    if (pw && pw->job)
+        put_string(b, pw->job->query_id);
+    else
+        buf_puts(b, "null");
+    buf_printf(b, ",\"memory_bytes\":%" PRId64 ",\"queries\":%" PRIu64 "}", p.resident_bytes, atomic_load(&c->queries));
+}
+
+static void put_limits(struct buf *b, const struct front *f)
+{
+    const struct config *c = f->cfg;
+    const struct {
+        const char *name;
+        int64_t value;
+    } limits[] = {{"timeout_ms", c->limits.timeout_ms},
+                  {"timeout_max_ms", c->limits.timeout_max_ms},
+                  {"interrupt_grace_ms", c->limits.interrupt_grace_ms},
+                  {"term_grace_ms", c->limits.term_grace_ms},
+                  {"queue_length", c->limits.queue_length},
+                  {"queue_timeout_ms", c->limits.queue_timeout_ms},
+                  {"max_sql_bytes", c->limits.max_sql_bytes},
+                  {"memory_limit_bytes", c->pool.memory_limit_bytes},
+                  {"threads", c->pool.threads}};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        buf_printf(b, "%s{\"name\":\"%s\",\"value\":%" PRId64 "}", i ? "," : "", limits[i].name, limits[i].value);
+}
+
+void info_status(struct front *f, struct exchange *x)
+{
+    struct buf b = BUF_INIT(TEXT_MAX_BYTES);
+    struct pool_counts c = pool_count(f->pool);
+    int64_t wal_bytes = 0;
+    (void)wal_exists(f, &wal_bytes);
+    buf_printf(&b, "{\"version\":\"%s\",\"uptime_s\":%.3f,\"front\":{\"pid\":%d},\"supervisor\":{\"pid\":%d},\"workers\":[", BULKHEAD_VERSION,
+               (double)(clock_now_ns() - atomic_load(&f->page->started_ns)) / 1e9, (int)getpid(), atomic_load(&f->page->supervisor_pid));
+    bool first = true;
+    for (int i = 0; i < CONTROL_CELLS; i++) {
+        if (!atomic_load(&f->page->cell[i].worker))
+            continue;
+        put_worker(&b, f, &f->page->cell[i], first);
+        first = false;
+    }
+    buf_printf(&b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 "},\"sessions\":[],\"database\":{\"path\":", c.queued, f->cfg->limits.queue_length);
+    put_string(&b, f->cfg->database.path);
+    buf_printf(&b, ",\"version\":null,\"wal_bytes\":%" PRId64 "},\"limits\":[", wal_bytes);
+    put_limits(&b, f);
+    buf_puts(&b, "]}\n");
+    exchange_answer(x, 200, "application/json", b.data, b.len);
+    buf_free(&b);
+}

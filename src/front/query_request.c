@@ -1,0 +1,170 @@
+/* The body of POST /v1/query as a checked value. Runs in the front. */
+#include "front/query_request.h"
+#include "core/units.h"
+#include "core/utf8.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Formats that the contract names and this build does not encode yet. */
+static const char *const later_formats[] = {"ndjson", "csv", "arrow", "parquet"};
+
+void query_request_clear(struct query_request *r)
+{
+    free(r->sql);
+    free(r->params);
+    *r = (struct query_request){0};
+}
+
+static int set_timeout(const char *text, const struct query_limits *limits, struct query_request *r, struct error *err)
+{
+    int64_t ms;
+    const char *wrong = units_parse_duration(text, &ms);
+    if (wrong)
+        return error_set(err, ERR_BAD_REQUEST, "timeout '%.40s' %s", text, wrong);
+    if (ms <= 0)
+        return error_set(err, ERR_BAD_REQUEST, "timeout must be greater than 0");
+    if (ms > limits->timeout_max_ms) {
+        char max[UNITS_TEXT_MAX];
+        units_format_duration(limits->timeout_max_ms, max);
+        return error_set(err, ERR_BAD_REQUEST, "timeout '%.40s' is longer than the server's timeout_max of %s", text, max);
+    }
+    r->timeout_ms = ms;
+    return 0;
+}
+
+static int check_format(const char *text, struct error *err)
+{
+    if (strcmp(text, "json") == 0)
+        return 0;
+    for (size_t i = 0; i < sizeof later_formats / sizeof later_formats[0]; i++)
+        if (strcmp(text, later_formats[i]) == 0)
+            return error_set(err, ERR_NOT_ACCEPTABLE, "format '%s' is not built yet; available: json", text);
+    return error_set(err, ERR_BAD_REQUEST, "format '%.40s' is unknown; available: json", text);
+}
+
+static int set_sql(const char *text, size_t len, const struct query_limits *limits, struct query_request *r, struct error *err)
+{
+    if (len > (size_t)limits->max_sql_bytes) {
+        error_set(err, ERR_PAYLOAD_TOO_LARGE, "the statement has %zu bytes, the limit (max_sql_bytes) is %lld", len,
+                  (long long)limits->max_sql_bytes);
+        err->limit_bytes = limits->max_sql_bytes;
+        return -1;
+    }
+    if (!utf8_valid(text, len))
+        return error_set(err, ERR_BAD_REQUEST, "the statement is not valid UTF-8");
+    if (memchr(text, 0, len))
+        return error_set(err, ERR_BAD_REQUEST, "the statement contains a NUL character");
+    r->sql = malloc(len + 1);
+    CHECK(r->sql);
+    memcpy(r->sql, text, len);
+    r->sql[len] = 0;
+    r->sql_len = len;
+    return 0;
+}
+
+static int set_max_rows(json_t *v, struct query_request *r, struct error *err)
+{
+    if (!json_is_integer(v) || json_integer_value(v) < 1)
+        return error_set(err, ERR_BAD_REQUEST, "max_rows must be a whole number greater than 0");
+    r->max_rows = (uint64_t)json_integer_value(v);
+    return 0;
+}
+
+static int set_params(json_t *v, struct query_request *r, struct error *err)
+{
+    if (!json_is_array(v) && !json_is_object(v))
+        return error_set(err, ERR_BAD_REQUEST, "params must be an array (positional) or an object (named)");
+    if (json_is_array(v) ? json_array_size(v) == 0 : json_object_size(v) == 0)
+        return 0;
+    r->params = json_dumps(v, JSON_COMPACT);
+    CHECK(r->params);
+    r->params_len = strlen(r->params);
+    return 0;
+}
+
+static int need_string(json_t *v, const char *key, struct error *err)
+{
+    return json_is_string(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "%s must be a string", key);
+}
+
+static int set_big_numbers(json_t *v, struct error *err)
+{
+    const char *text = json_string_value(v);
+    if (text && strcmp(text, "number") == 0)
+        return 0;
+    if (text && strcmp(text, "string") == 0)
+        return error_set(err, ERR_BAD_REQUEST, "big_numbers 'string' is not built yet; leave it out or say 'number'");
+    return error_set(err, ERR_BAD_REQUEST, "big_numbers must be 'number' or 'string'");
+}
+
+/* One member of the body. */
+static int take(const char *key, json_t *v, const struct query_limits *limits, struct query_request *r, struct error *err)
+{
+    if (strcmp(key, "sql") == 0)
+        return need_string(v, key, err) < 0 ? -1 : set_sql(json_string_value(v), json_string_length(v), limits, r, err);
+    if (strcmp(key, "params") == 0)
+        return json_is_null(v) ? 0 : set_params(v, r, err);
+    if (strcmp(key, "timeout") == 0)
+        return need_string(v, key, err) < 0 ? -1 : set_timeout(json_string_value(v), limits, r, err);
+    if (strcmp(key, "format") == 0)
+        return need_string(v, key, err) < 0 ? -1 : check_format(json_string_value(v), err);
+    if (strcmp(key, "max_rows") == 0)
+        return set_max_rows(v, r, err);
+    if (strcmp(key, "big_numbers") == 0)
+        return set_big_numbers(v, err);
+    if (strcmp(key, "session") == 0 || strcmp(key, "sources") == 0 || strcmp(key, "wait") == 0)
+        return error_set(err, ERR_BAD_REQUEST, "'%s': sessions and sources are not built yet", key);
+    return error_set(err, ERR_BAD_REQUEST,
+                     "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait", key);
+}
+
+int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err)
+{
+    size_t exact_len = len;
+    char *exact = query_request_wide_integers(body, len, &exact_len);
+    json_error_t at;
+    json_t *root = json_loadb(exact ? exact : body, exact_len, JSON_REJECT_DUPLICATES, &at);
+    free(exact);
+    if (!root)
+        return error_set(err, ERR_BAD_REQUEST, "the body is not valid JSON: line %d, column %d: %s", at.line, at.column, at.text);
+    struct query_request r = {.timeout_ms = limits->timeout_ms};
+    int ok = json_is_object(root) ? 0 : error_set(err, ERR_BAD_REQUEST, "the body must be a JSON object with the field 'sql'");
+    const char *key;
+    json_t *v;
+    if (ok == 0)
+        json_object_foreach(root, key, v)
+            if ((ok = take(key, v, limits, &r, err)) < 0)
+                break;
+    json_decref(root);
+    if (ok == 0 && !r.sql)
+        ok = error_set(err, ERR_BAD_REQUEST, "the field 'sql' is missing");
+    if (ok < 0) {
+        query_request_clear(&r);
+        return -1;
+    }
+    *ret = r;
+    return 0;
+}
+
+int query_request_from_text(const char *body, size_t len, const char *timeout, const char *format, const char *max_rows,
+                            const struct query_limits *limits, struct query_request *ret, struct error *err)
+{
+    struct query_request r = {.timeout_ms = limits->timeout_ms};
+    int64_t rows = 0;
+    int ok = set_sql(body, len, limits, &r, err);
+    if (ok == 0 && timeout)
+        ok = set_timeout(timeout, limits, &r, err);
+    if (ok == 0 && format)
+        ok = check_format(format, err);
+    if (ok == 0 && max_rows && (units_parse_int(max_rows, &rows) || rows < 1))
+        ok = error_set(err, ERR_BAD_REQUEST, "max_rows must be a whole number greater than 0");
+    if (ok < 0) {
+        query_request_clear(&r);
+        return -1;
+    }
+    r.max_rows = (uint64_t)rows;
+    *ret = r;
+    return 0;
+}

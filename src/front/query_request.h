@@ -1,0 +1,32 @@
+/* The body of POST /v1/query as a checked value. Pure functions on bytes; knows JSON, not sockets. Runs in the front. */
+#pragma once
+#include "core/errors.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct query_limits {
+    int64_t max_sql_bytes;
+    int64_t timeout_ms;     /* when the request names none */
+    int64_t timeout_max_ms;
+};
+
+struct query_request {
+    char *sql; /* malloc'd, valid UTF-8, NUL-terminated besides */
+    size_t sql_len;
+    char *params; /* malloc'd JSON text of an array or object; NULL: none */
+    size_t params_len;
+    int64_t timeout_ms;
+    uint64_t max_rows; /* 0: no limit */
+};
+
+/* Both: 0; or -1 with *err (bad_request, payload_too_large, not_acceptable) and nothing to free. */
+int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err);
+/* Texts of the query string; NULL: absent. */
+int query_request_from_text(const char *body, size_t len, const char *timeout, const char *format, const char *max_rows,
+                            const struct query_limits *limits, struct query_request *ret, struct error *err);
+void query_request_clear(struct query_request *r);
+
+/* Integers that don't fit 64 bits would lose digits in the JSON parser: rewrites them, outside strings, to
+ * {"type":"HUGEINT","value":"..."}, or with DOUBLE when they don't fit 128 bits either. Other bytes stay as they are.
+ * Returns malloc'd text, *ret_len its length; NULL when nothing had to be rewritten. */
+char *query_request_wide_integers(const char *json, size_t len, size_t *ret_len);

@@ -1,0 +1,115 @@
+/* What supervisor and front share: a SOCK_SEQPACKET channel of small messages, a page of counters and deadlines, and an eventfd with which
+ * the front says "look at the page now". The supervisor believes nothing the front writes: it copies a value once, checks it against its own
+ * table of workers, and clips times to the configured maxima.
+ *
+ * The page is why a query costs no message to the supervisor: the front writes the job's deadline into its worker's cell, and rings the eventfd only
+ * when that is earlier than the time at which the supervisor will look anyway (wake_ns). */
+#pragma once
+#include "core/errors.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CONTROL_CELLS 512 /* live workers of one server, dying ones included */
+#define CONTROL_TEXT_BYTES 1024
+
+enum control_type {
+    CONTROL_NONE,
+#define CONTROL_MESSAGE(name, sender) CONTROL_##name,
+#include "link/control.def"
+#undef CONTROL_MESSAGE
+    CONTROL_TYPE_COUNT
+};
+
+/* Why a worker ended; the label `reason` of bulkhead_worker_deaths_total. */
+enum death_reason {
+    DEATH_CRASH,   /* a signal nobody here sent */
+    DEATH_EXIT,    /* it ended itself */
+    DEATH_TIMEOUT, /* the ladder, after a deadline */
+    DEATH_CANCEL,  /* the ladder, after a cancellation or a vanished client */
+    DEATH_SPENT,   /* replaced: its engine was in a bad state */
+    DEATH_LINK,    /* replaced: it broke the protocol */
+    DEATH_RETIRED, /* replaced: new configuration, front restart, shutdown */
+    DEATH_START,   /* it never became ready */
+    DEATH_REASONS
+};
+const char *death_reason_text(enum death_reason reason);
+
+enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_SPARE, WORKER_POOL, WORKER_DYING, WORKER_STATES };
+const char *worker_state_text(enum worker_state state);
+
+struct control_cell {
+    /* Written by the front. To arm: deadline_ns = 0, job, then deadline_ns (release). */
+    _Alignas(64) _Atomic int64_t deadline_ns; /* CLOCK_MONOTONIC; 0: nothing to watch */
+    _Atomic uint32_t job;
+    _Atomic uint32_t cancel_job; /* stop this job now */
+    _Atomic uint64_t queries;    /* how many jobs it was given */
+    /* Written by the supervisor. */
+    _Alignas(64) _Atomic uint32_t worker; /* id, never used again in this server's life; 0: free cell */
+    _Atomic int32_t pid;
+    _Atomic uint32_t state; /* enum worker_state */
+    _Atomic uint32_t slot;
+    _Atomic uint64_t stopping; /* job << 8 | enum stop_stage: how far the ladder has gone for that job */
+};
+
+struct control_page {
+    _Alignas(64) _Atomic int64_t heartbeat_ns; /* front: when its loop last turned */
+    _Atomic uint64_t stops_by_interrupt;       /* front: jobs that an interrupt ended */
+    _Alignas(64) _Atomic int64_t wake_ns;      /* supervisor: when it will next look at the cells */
+    _Atomic uint64_t stops[STOP_COUNT];        /* supervisor: workers that needed it, by last stage */
+    _Atomic uint64_t deaths[DEATH_REASONS];
+    _Atomic uint64_t spawns, front_starts;
+    _Atomic int32_t supervisor_pid;
+    _Atomic int64_t started_ns;
+    struct control_cell cell[CONTROL_CELLS];
+};
+
+struct control_assign {
+    uint32_t type;
+    uint32_t worker;
+    uint32_t cell;
+    uint32_t slot;
+    int32_t pid;
+    uint32_t pad;
+    uint64_t request_bytes;
+};
+struct control_died {
+    uint32_t type;
+    uint32_t worker;
+    uint32_t reason; /* enum death_reason */
+    uint32_t stage;  /* enum stop_stage */
+    int32_t signal;
+    int32_t exit_code;
+};
+struct control_start_failed {
+    uint32_t type;
+    uint32_t pad;
+    char text[CONTROL_TEXT_BYTES];
+};
+struct control_replace {
+    uint32_t type;
+    uint32_t worker;
+    uint32_t reason; /* DEATH_SPENT or DEATH_LINK */
+    uint32_t pad;
+};
+#define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
+struct control_plain { /* CONFIG, DRAIN, UP, DRAINED */
+    uint32_t type;
+    uint32_t flags;
+};
+union control_message {
+    uint32_t type;
+    struct control_assign assign;
+    struct control_died died;
+    struct control_start_failed start_failed;
+    struct control_replace replace;
+    struct control_plain plain;
+};
+
+/* As link_send and link_receive, with fds (at most 2). A received message with another number of fds than its type has is refused. */
+int control_send(int sock, const void *message, const int *fds, int nfds);
+int control_receive(int sock, bool from_front, union control_message *ret, int ret_fds[2], int *ret_nfds);
+
+/* Maps the page that the supervisor made (fd_memory of sizeof(struct control_page)); NULL with errno. */
+struct control_page *control_map(int fd);

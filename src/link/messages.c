@@ -1,0 +1,94 @@
+/* Sending, receiving and checking the link's messages. Runs in front, worker and the command line. */
+#include "link/messages.h"
+#include "core/fd.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct rule {
+    size_t bytes;
+    enum link_side sender;
+    enum link_phase phase;
+};
+
+#define BYTES_RUN sizeof(struct link_run)
+#define BYTES_SPACE sizeof(struct link_space)
+#define BYTES_DATA sizeof(struct link_data)
+#define BYTES_END sizeof(struct link_end)
+#define BYTES_FAIL sizeof(struct link_fail)
+
+static const struct rule rules[LINK_TYPE_COUNT] = {
+#define LINK_MESSAGE(name, sender_, phase_) [LINK_##name] = {BYTES_##name, LINK_##sender_, LINK_##phase_},
+#include "link/messages.def"
+#undef LINK_MESSAGE
+};
+
+int link_send(int sock, const void *message)
+{
+    uint32_t type = *(const uint32_t *)message;
+    CHECK(type > LINK_NONE && type < LINK_TYPE_COUNT);
+    return fd_send(sock, message, rules[type].bytes, NULL, 0);
+}
+
+static bool terminated(const char *text, size_t cap) { return memchr(text, 0, cap) != NULL; }
+
+/* The only errors a worker may report: the others are for the front and the supervisor to find. */
+static bool worker_may_report(const struct error *e)
+{
+    switch ((int)e->code) {
+    case ERR_BAD_REQUEST:
+    case ERR_SQL:
+    case ERR_FORBIDDEN:
+    case ERR_OUT_OF_MEMORY:
+    case ERR_RESULT_TOO_LARGE:
+    case ERR_CANCELLED:
+    case ERR_INTERNAL:
+    case ERR_SOURCE:
+        break;
+    default:
+        return false;
+    }
+    return terminated(e->error_type, sizeof e->error_type) && terminated(e->what, sizeof e->what) &&
+           terminated(e->detail, sizeof e->detail) && (unsigned)e->stopped_by < STOP_COUNT && e->position >= 0 &&
+           e->limit_bytes >= 0;
+}
+
+bool link_check(const union link_message *m, size_t len, enum link_side sender, enum link_phase phase)
+{
+    if (len < sizeof m->type || m->type == LINK_NONE || m->type >= LINK_TYPE_COUNT)
+        return false;
+    const struct rule *r = &rules[m->type];
+    if (len != r->bytes || r->sender != sender || (r->phase != phase && r->phase != LINK_ANY) || m->data.job == 0)
+        return false;
+    switch ((enum link_type)m->type) {
+    case LINK_RUN:
+        return terminated(m->run.query_id, sizeof m->run.query_id);
+    case LINK_END:
+        return m->end.truncated <= 1 && m->end.spent <= 1 && m->end.cache <= 2 && m->end.exec_us >= 0;
+    case LINK_FAIL:
+        return m->fail.spent <= 1 && worker_may_report(&m->fail.error);
+    default:
+        return true;
+    }
+}
+
+int link_receive(int sock, enum link_side sender, enum link_phase phase, union link_message *ret)
+{
+    union link_message m;
+    ssize_t n = fd_recv(sock, &m, sizeof m, NULL, 0, NULL);
+    if (n == 0)
+        return 0;
+    if (n < 0) {
+        if (errno == ECONNRESET)
+            return 0;
+        if (errno != EAGAIN)
+            errno = EPROTO;
+        return -1;
+    }
+    if (!link_check(&m, (size_t)n, sender, phase)) {
+        errno = EPROTO;
+        return -1;
+    }
+    memcpy(ret, &m, (size_t)n);
+    return 1;
+}

@@ -1,0 +1,82 @@
+/* The link: typed messages between front and worker over a SOCK_SEQPACKET pair, one struct each, no pointers, no fds.
+ * The front treats all that comes from a worker as written by an attacker: link_receive checks length, type, sender, phase and every field.
+ * Runs in front, worker and the command line. */
+#pragma once
+#include "core/errors.h"
+#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum link_type {
+    LINK_NONE,
+#define LINK_MESSAGE(name, sender, phase) LINK_##name,
+#include "link/messages.def"
+#undef LINK_MESSAGE
+    LINK_TYPE_COUNT
+};
+enum link_side { LINK_FRONT, LINK_WORKER };
+enum link_phase { LINK_IDLE, LINK_BUSY, LINK_ANY };
+
+#define QUERY_ID_BYTES 37 /* a UUID as text with its NUL */
+
+struct link_run {
+    uint32_t type;
+    uint32_t job;          /* never 0; repeated by every answer */
+    uint32_t sql_bytes;    /* at the start of the request area */
+    uint32_t params_bytes; /* behind it; JSON text */
+    uint64_t max_rows;     /* 0: no limit */
+    int64_t queue_us;      /* for the result's stats */
+    uint32_t format;       /* enum result_format's value */
+    uint32_t inline_bytes; /* the first doorbell comes when so many bytes are ready */
+    char query_id[QUERY_ID_BYTES];
+};
+
+struct link_space {
+    uint32_t type;
+    uint32_t job;
+};
+
+struct link_data {
+    uint32_t type;
+    uint32_t job;
+};
+
+struct link_end {
+    uint32_t type;
+    uint32_t job;
+    uint64_t produced; /* the ring's position behind the last byte */
+    uint64_t rows;
+    int64_t exec_us;
+    uint8_t truncated;
+    uint8_t cache; /* enum cache_use's value */
+    uint8_t spent; /* the engine must not serve another query */
+    uint8_t pad[5];
+};
+
+struct link_fail {
+    uint32_t type;
+    uint32_t job;
+    uint64_t produced;
+    uint32_t spent;
+    uint32_t pad;
+    struct error error;
+};
+
+union link_message {
+    uint32_t type;
+    struct link_run run;
+    struct link_space space;
+    struct link_data data;
+    struct link_end end;
+    struct link_fail fail;
+};
+
+/* Sends one message of its type's length. 0; -1 with errno (EAGAIN, EPIPE, ECONNRESET). */
+int link_send(int sock, const void *message);
+
+/* Receives and checks one message sent by `sender`, legal in `phase`.
+ * 1 received, 0 end of file, -1 with errno: EAGAIN nothing there, EPROTO the peer broke the protocol. */
+int link_receive(int sock, enum link_side sender, enum link_phase phase, union link_message *ret);
+
+/* The check alone, on `len` received bytes (for tests and fuzzing). */
+bool link_check(const union link_message *m, size_t len, enum link_side sender, enum link_phase phase);

@@ -1,0 +1,122 @@
+/* CSV (RFC 4180: header line, CRLF) and RAW. Runs in the worker.
+ * Values are what the engine's cast to VARCHAR gives. NULL is an empty field, an empty string is "". */
+#include "result/escape.h"
+#include "result/format.h"
+#include "result/varchar.h"
+
+static const cell_put_fn no_cells[COL_TYPE_COUNT];
+
+static int put_string(struct sink *sink, const struct column *c, uint64_t row)
+{
+    const struct column_string *s = column_string_at(c, row);
+    return escape_put_csv(sink, column_string_data(s), s->length);
+}
+
+static int put_enum(struct sink *sink, const struct column *c, uint64_t row)
+{
+    uint64_t i = column_enum_index(c, row);
+    return escape_put_csv(sink, (const uint8_t *)c->enum_text[i], c->enum_length[i]);
+}
+
+/* In quotes always: the text is made on the way. */
+static int put_quoted(struct sink *sink, const struct column *c, uint64_t row)
+{
+    struct text t = {sink, TEXT_CSV, false};
+    if (sink_write(sink, "\"", 1) < 0 || varchar_put(&t, c, row) < 0)
+        return -1;
+    return sink_write(sink, "\"", 1);
+}
+
+static int put_plain(struct sink *sink, const struct column *c, uint64_t row)
+{
+    struct text t = {sink, TEXT_PLAIN, false};
+    return varchar_put(&t, c, row);
+}
+
+static const value_put_fn values[COL_TYPE_COUNT] = {
+    [COL_INVALID] = put_plain, /* nothing */
+    [COL_VARCHAR] = put_string,
+    [COL_JSON_TEXT] = put_string,
+    [COL_ENUM] = put_enum,
+    [COL_BLOB] = put_quoted,
+    [COL_BIT] = put_quoted,
+    [COL_BIGNUM] = put_plain,
+    [COL_GEOMETRY] = put_quoted,
+    [COL_VARIANT] = put_quoted,
+    [COL_LIST] = put_quoted,
+    [COL_ARRAY] = put_quoted,
+    [COL_STRUCT] = put_quoted,
+    [COL_MAP] = put_quoted,
+    [COL_UNION] = put_quoted,
+};
+
+static int begin(struct encoder *e, struct sink *sink, const struct result_head *head)
+{
+    (void)head;
+    for (uint32_t i = 0; i < e->column_count; i++) {
+        const char *name = e->columns[i].name;
+        if ((i && sink_write(sink, ",", 1) < 0) || escape_put_csv(sink, (const uint8_t *)name, strlen(name)) < 0)
+            return -1;
+    }
+    return sink_write(sink, "\r\n", 2);
+}
+
+static int put_row(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row)
+{
+    for (uint32_t i = 0; i < e->column_count;) {
+        const struct plan *plan = &e->plan[i];
+        if (!plan->cell) {
+            if (i > 0 && sink_write(sink, ",", 1) < 0)
+                return -1;
+            if (!varchar_is_null(&columns[i], row) && plan->value(sink, &columns[i], row) < 0)
+                return -1;
+            i++;
+            continue;
+        }
+        uint8_t *p = sink_reserve(sink, plan->reserve);
+        if (!p)
+            return -1;
+        for (uint32_t end = i + plan->reserve / FORMAT_CELL_MAX; i < end; i++) {
+            if (i > 0)
+                *p++ = ',';
+            if (!column_is_null(&columns[i], row))
+                p = e->plan[i].cell(p, &columns[i], row);
+        }
+        sink->pos = p;
+    }
+    return 0;
+}
+
+static int rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
+{
+    for (uint64_t row = 0; row < count; row++)
+        if (put_row(e, sink, columns, row) < 0 || sink_write(sink, "\r\n", 2) < 0)
+            return -1;
+    return 0;
+}
+
+static int end(struct encoder *e, struct sink *sink, const struct result_tail *tail)
+{
+    (void)e, (void)sink, (void)tail;
+    return 0;
+}
+
+const struct format format_csv = {begin, rows, end, cell_varchar, values};
+
+static int raw_begin(struct encoder *e, struct sink *sink, const struct result_head *head)
+{
+    (void)e, (void)sink, (void)head;
+    return 0;
+}
+
+static int raw_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
+{
+    for (uint64_t row = 0; e->column_count > 0 && row < count; row++)
+        if (!varchar_is_null(&columns[0], row) && put_plain(sink, &columns[0], row) < 0)
+            return -1;
+    return 0;
+}
+
+static const value_put_fn raw_values[COL_TYPE_COUNT] = {[0 ... COL_TYPE_COUNT - 1] = put_plain};
+
+const struct format format_raw = {raw_begin, raw_rows, end, no_cells, raw_values};

@@ -1,0 +1,37 @@
+/* A result as bytes of a wire format. Knows columns (result/column.h) and sinks; must not know DuckDB, links or HTTP.
+ * Runs in the worker. */
+#pragma once
+#include "result/column.h"
+#include "result/sink.h"
+#include <stdbool.h>
+
+enum result_format {
+    FORMAT_JSON, /* the contract's object: query_id, columns, data, rows, truncated, stats */
+    FORMAT_CSV,  /* RFC 4180 with a header line; NULL is an empty field, an empty string is "" */
+    FORMAT_RAW,  /* the text of the first column of every row, as it is (answers that SQL makes itself, such as the schema) */
+    FORMAT_COUNT
+};
+
+struct result_head {
+    const char *query_id; /* NUL-terminated; only JSON uses it */
+};
+
+struct result_tail {
+    uint64_t rows;
+    bool truncated;
+    int64_t queue_us;
+    int64_t exec_us;
+};
+
+struct encoder;
+
+/* Makes an encoder for these columns, whose types stay as they are while it lives (data pointers change per batch).
+ * NULL only when out of memory. All allocation happens here, none per row. Free with encoder_free (accepts NULL). */
+struct encoder *encoder_new(enum result_format format, const struct column *columns, uint32_t column_count);
+void encoder_free(struct encoder *e);
+
+/* Called once, then rows any number of times (also none), then end once. 0, or -1 when the sink says stop. */
+int encoder_begin(struct encoder *e, struct sink *sink, const struct result_head *head);
+/* Rows 0..count-1 of the columns' present data. */
+int encoder_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count);
+int encoder_end(struct encoder *e, struct sink *sink, const struct result_tail *tail);

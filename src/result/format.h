@@ -1,0 +1,38 @@
+/* What the formats of encoder.h share inside src/result. Runs in the worker. */
+#pragma once
+#include "result/cell.h"
+#include "result/encoder.h"
+
+/* Writes one value of unbounded length, not NULL. 0, or -1: stop. */
+typedef int (*value_put_fn)(struct sink *sink, const struct column *c, uint64_t row);
+
+/* How the value of one column is written, worked out once: either `cell` (bounded) or `value`. */
+struct plan {
+    cell_put_fn cell;
+    value_put_fn value;
+    /* Set for the first of a run of bounded columns: room for all of them, so that they share one reserve. */
+    uint32_t reserve;
+};
+
+struct format {
+    int (*begin)(struct encoder *e, struct sink *sink, const struct result_head *head);
+    int (*rows)(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count);
+    int (*end)(struct encoder *e, struct sink *sink, const struct result_tail *tail);
+    /* the two tables of values by type: bounded ones; the others */
+    const cell_put_fn *cells;
+    const value_put_fn *values;
+};
+extern const struct format format_json, format_csv, format_raw;
+
+struct encoder {
+    const struct format *format;
+    const struct column *columns; /* for the head: names and types */
+    uint32_t column_count;
+    bool any_row; /* written so far */
+    struct plan plan[];
+};
+
+/* Bytes for one bounded value with its separator. */
+#define FORMAT_CELL_MAX (CELL_MAX + 1)
+/* Bounded columns that share a reserve, at most. */
+#define FORMAT_RUN_MAX 64

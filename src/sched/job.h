@@ -1,0 +1,68 @@
+/* A job: one query from its admission to its last byte. Knows nothing of HTTP; whoever submits gives callbacks.
+ * Runs in the front. */
+#pragma once
+#include "core/errors.h"
+#include "link/messages.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool_worker;
+struct job;
+
+/* JOB_STATE(name, states it may be entered from: bits of JOB_IN_*) ; job_set_state is the only writer. */
+enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_DELIVERING, JOB_DONE, JOB_FAILED, JOB_CANCELLED, JOB_STATES };
+const char *job_state_text(enum job_state s); /* "queued", "running", ... */
+
+/* Why a job was told to stop before its end. */
+enum stop_reason { STOP_FOR_NOTHING, STOP_FOR_TIMEOUT, STOP_FOR_CANCEL, STOP_FOR_LIMIT };
+
+struct job_events {
+    /* The ring has, or may have, more of the result (job->reader after a refresh). */
+    void (*data)(struct job *job);
+    /* The result is complete: everything up to the reader's limit. The worker is done with the job; its slot is given back by
+     * pool_release when the ring is drained. */
+    void (*end)(struct job *job);
+    /* The job is over with job->error; job->worker is NULL already. */
+    void (*failed)(struct job *job);
+};
+
+struct job {
+    /* Set by the submitter. */
+    char query_id[QUERY_ID_BYTES];
+    char *sql; /* owned, malloc'd; freed once the worker has it and can't hand the job back */
+    size_t sql_len;
+    char *params; /* owned, JSON text or NULL */
+    size_t params_len;
+    int64_t timeout_ms;
+    uint64_t max_rows; /* 0: no limit */
+    uint32_t format;
+    const struct job_events *events;
+    void *owner; /* the submitter's; NULL once it lost interest */
+
+    /* Kept by sched. */
+    uint32_t id; /* never 0; unique among jobs that can still be heard of */
+    enum job_state state;
+    enum stop_reason stop_reason;
+    struct pool_worker *worker; /* while RUNNING, and DELIVERING until the ring is drained */
+    int64_t submitted_ns, started_ns, finished_ns;
+    int64_t queue_deadline_ns;
+    int64_t deadline_left_ns;   /* > 0: the deadline is paused while the client is the slow side */
+    bool head_of_result_seen;
+    int64_t first_row_ns;       /* when bytes were first seen in the ring; 0: not yet */
+    uint8_t tries;
+    /* From LINK_END. */
+    uint64_t rows, bytes;
+    int64_t exec_us;
+    bool truncated;
+    uint8_t cache;
+    struct error error;
+    struct job *next, *prev; /* the queue's or the running list's */
+};
+
+struct job *job_new(void);
+/* Aborts on a transition that the table does not allow. */
+void job_set_state(struct job *job, enum job_state state);
+bool job_may_go(enum job_state from, enum job_state to);
+static inline bool job_is_over(const struct job *j) { return j->state >= JOB_DONE; }
+void job_free(struct job *job);

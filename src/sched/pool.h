@@ -1,0 +1,78 @@
+/* Admission, queue and the workers a front has: which job runs where, until when, and what became of it.
+ * Knows links and rings; must not know HTTP or DuckDB. Runs in the front. */
+#pragma once
+#include "core/log.h"
+#include "link/control.h"
+#include "link/ring.h"
+#include "sched/job.h"
+#include <event2/event.h>
+
+enum pool_worker_state { POOL_IDLE, POOL_BUSY, POOL_DRAINING, POOL_LOST };
+
+struct pool_worker {
+    uint32_t id, cell, slot;
+    pid_t pid;
+    enum pool_worker_state state;
+    bool doomed; /* gets no further job */
+    bool stale;  /* to be replaced when free */
+    int link_fd;
+    struct event *event;
+    struct ring ring;
+    struct ring_reader reader;
+    struct job *job; /* while BUSY, DRAINING, and LOST in the middle of a job */
+    uint64_t queries;
+    struct pool *pool;
+    struct pool_worker *next; /* in the pool's list */
+};
+
+struct pool_options {
+    int64_t queue_length;
+    int64_t queue_timeout_ms;
+    uint32_t inline_bytes;
+    int64_t recycle_after; /* queries; 0: never */
+};
+
+struct pool_counts {
+    unsigned idle, busy, draining, lost;
+    unsigned queued;
+};
+
+struct pool;
+
+/* replace(ctx, worker, reason): ask the supervisor to end that worker (reason: DEATH_SPENT, DEATH_LINK or DEATH_RETIRED). */
+struct pool *pool_new(struct event_base *base, struct control_page *page, int nudge_fd, const struct pool_options *opts,
+                      void (*replace)(void *ctx, uint32_t worker, enum death_reason reason), void *ctx, struct log *log);
+void pool_set_options(struct pool *p, const struct pool_options *opts);
+void pool_free(struct pool *p);
+
+/* A worker from the supervisor; takes both fds. 0, or -1 when its region can't be mapped (fds closed). */
+int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int region_fd);
+/* A worker is gone: its job fails with what fits, or runs again when it was never taken up. */
+void pool_died(struct pool *p, const struct control_died *m);
+/* Workers can't be started (text says why), or can again (empty text). Without any worker, queued jobs fail at once. */
+void pool_set_trouble(struct pool *p, const char *text);
+const char *pool_trouble(const struct pool *p);
+/* The present workers have old values: each is replaced when it is free, busy ones after their job. */
+void pool_replace_all(struct pool *p);
+/* No new jobs; queued and running ones go on. */
+void pool_drain(struct pool *p);
+
+/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable): the job was not taken and stays the caller's.
+ * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
+int pool_submit(struct pool *p, struct job *job, struct error *err);
+/* Stops a job for a reason: a queued one fails at once (failed is called), a running one by the supervisor's ladder. */
+void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason);
+/* The result of a job that ended is delivered, or nobody wants the rest: its worker is free for the next one, the job is the caller's. */
+void pool_release(struct pool *p, struct job *job);
+/* Bytes of the job's result were consumed by the client. */
+void pool_consumed(struct pool *p, struct job *job, size_t n);
+/* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
+void pool_client_is_slow(struct pool *p, struct job *job);
+
+/* Called every few milliseconds: queue timeouts, results that wait for their doorbell. first_row_ns: how long a first row may wait. */
+void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns);
+
+struct pool_counts pool_count(const struct pool *p);
+const struct pool_worker *pool_workers(const struct pool *p);
+/* The running or queued job with this query id, NULL. */
+struct job *pool_find(struct pool *p, const char *query_id);

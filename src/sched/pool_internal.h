@@ -1,0 +1,51 @@
+/* The pool's own state, shared by pool.c (jobs), pool_worker.c (workers) and pool_stop.c (ends). Runs in the front. */
+#pragma once
+#include "sched/pool.h"
+
+struct job_list {
+    struct job *head, *tail;
+    unsigned count;
+};
+
+struct pool {
+    struct event_base *base;
+    struct control_page *page;
+    int nudge_fd;
+    struct pool_options opts;
+    void (*replace)(void *ctx, uint32_t worker, enum death_reason reason);
+    void *ctx;
+    struct log *log;
+    struct pool_worker *workers;
+    struct job_list queue, running;
+    uint32_t last_job;
+    bool draining;
+    int64_t mean_exec_us; /* moving average, for Retry-After */
+    char trouble[CONTROL_TEXT_BYTES];
+};
+
+void job_list_push(struct job_list *l, struct job *job);
+void job_list_push_front(struct job_list *l, struct job *job);
+void job_list_remove(struct job_list *l, struct job *job);
+
+/* Gives queued jobs to idle workers. */
+void pool_dispatch(struct pool *p);
+/* The worker's link has messages. */
+void pool_worker_readable(evutil_socket_t fd, short what, void *arg);
+/* Reads and acts on everything the worker still has to say. */
+void pool_worker_read(struct pool_worker *w);
+/* Takes the worker out of use and asks for another in its place. */
+void pool_worker_doom(struct pool_worker *w, enum death_reason reason);
+void pool_worker_free(struct pool_worker *w);
+/* The worker has no job any more: time to replace it, if it is to be replaced. */
+void pool_worker_is_free(struct pool_worker *w);
+
+/* The job is over with this error: leaves the lists and its worker, tells its owner. */
+void pool_fail(struct pool *p, struct job *job, const struct error *err);
+/* What a job that was stopped is told: timeout or cancelled, with how it was stopped. */
+void pool_stopped_error(const struct job *job, enum stop_stage stage, struct error *ret);
+/* How far the supervisor's ladder has gone for this job. */
+enum stop_stage pool_ladder_stage(const struct pool *p, const struct job *job);
+/* The worker's cell: a job with its deadline; the job without one; no job. */
+void pool_arm(struct pool *p, const struct pool_worker *w, uint32_t job, int64_t deadline_ns);
+void pool_pause(struct pool *p, const struct pool_worker *w);
+void pool_disarm(struct pool *p, const struct pool_worker *w);

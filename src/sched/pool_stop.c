@@ -1,0 +1,77 @@
+/* How jobs end before their time: cancelled, out of time, failed; and the clock that stands while a client is slow. Runs in the front.
+ * The front only asks: the ladder is the supervisor's. */
+#include "core/clock.h"
+#include "sched/pool_internal.h"
+
+#include <sys/eventfd.h>
+
+enum stop_stage pool_ladder_stage(const struct pool *p, const struct job *job)
+{
+    if (!job->worker)
+        return STOP_NONE;
+    uint64_t v = atomic_load(&p->page->cell[job->worker->cell].stopping);
+    return v >> 8 == job->id && (v & 0xff) < STOP_COUNT ? (enum stop_stage)(v & 0xff) : STOP_NONE;
+}
+
+void pool_stopped_error(const struct job *job, enum stop_stage stage, struct error *ret)
+{
+    if (job->stop_reason == STOP_FOR_CANCEL) {
+        error_set(ret, ERR_CANCELLED, "the query was cancelled");
+    } else {
+        error_set(ret, ERR_TIMEOUT, "the query ran longer than its timeout of %lld ms", (long long)job->timeout_ms);
+        ret->limit_ms = job->timeout_ms;
+    }
+    ret->stopped_by = stage;
+}
+
+void pool_fail(struct pool *p, struct job *job, const struct error *err)
+{
+    struct pool_worker *w = job->worker;
+    bool was_queued = job->state == JOB_QUEUED;
+    job_list_remove(was_queued ? &p->queue : &p->running, job);
+    job->finished_ns = clock_now_ns();
+    job->error = *err;
+    if (w) {
+        pool_disarm(p, w);
+        size_t rest = ring_reader_ready(&w->reader);
+        if (rest)
+            (void)ring_reader_consume(&w->reader, rest);
+        w->job = NULL;
+        job->worker = NULL;
+        if (w->state == POOL_BUSY) {
+            w->state = POOL_IDLE;
+            pool_worker_is_free(w);
+        }
+    }
+    job_set_state(job, err->code == ERR_CANCELLED ? JOB_CANCELLED : JOB_FAILED);
+    job->events->failed(job);
+    if (w)
+        pool_dispatch(p);
+}
+
+void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason)
+{
+    if (job->stop_reason == STOP_FOR_NOTHING)
+        job->stop_reason = reason;
+    if (job->state == JOB_QUEUED) {
+        struct error err;
+        pool_stopped_error(job, STOP_NONE, &err);
+        pool_fail(p, job, &err);
+    } else if (job->state == JOB_RUNNING) {
+        atomic_store(&p->page->cell[job->worker->cell].cancel_job, job->id);
+        eventfd_write(p->nudge_fd, 1);
+    }
+}
+
+void pool_client_is_slow(struct pool *p, struct job *job)
+{
+    struct pool_worker *w = job->worker;
+    if (job->state != JOB_RUNNING || !w || job->deadline_left_ns > 0)
+        return;
+    int64_t deadline = atomic_load(&p->page->cell[w->cell].deadline_ns);
+    int64_t left = deadline - clock_now_ns();
+    if (deadline == 0 || left <= 0)
+        return;
+    job->deadline_left_ns = left;
+    pool_pause(p, w);
+}

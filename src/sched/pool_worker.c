@@ -1,0 +1,294 @@
+/* The pool's workers: what they say on their links, and when they are given up. Runs in the front.
+ * All that a worker says is checked before it is believed; one that cheats is replaced. */
+#include "core/clock.h"
+#include "sched/pool_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Messages of one link handled in one turn of the loop: a chatty worker must not starve the others. */
+#define MESSAGES_PER_TURN 32
+/* A worker that dies before it takes its job up costs the job nothing but another try; a second such death is no accident. */
+#define TRIES_MAX 2
+
+int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int region_fd)
+{
+    struct pool_worker *w = calloc(1, sizeof *w);
+    CHECK(w);
+    if (m->cell >= CONTROL_CELLS || ring_map(region_fd, m->request_bytes, false, &w->ring) < 0) {
+        close(link_fd);
+        close(region_fd);
+        free(w);
+        return -1;
+    }
+    close(region_fd);
+    w->id = m->worker;
+    w->cell = m->cell;
+    w->slot = m->slot;
+    w->pid = m->pid;
+    w->link_fd = link_fd;
+    w->reader.ring = &w->ring;
+    w->pool = p;
+    w->next = p->workers;
+    p->workers = w;
+    w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
+    CHECK(w->event && event_add(w->event, NULL) == 0);
+    pool_dispatch(p);
+    return 0;
+}
+
+void pool_worker_free(struct pool_worker *w)
+{
+    struct pool_worker **at = &w->pool->workers;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    event_free(w->event);
+    close(w->link_fd);
+    ring_unmap(&w->ring);
+    free(w);
+}
+
+void pool_arm(struct pool *p, const struct pool_worker *w, uint32_t job, int64_t deadline_ns)
+{
+    struct control_cell *c = &p->page->cell[w->cell];
+    atomic_store_explicit(&c->deadline_ns, 0, memory_order_release);
+    atomic_store_explicit(&c->job, job, memory_order_release);
+    atomic_store(&c->deadline_ns, deadline_ns);
+    /* The supervisor publishes its next look before it sleeps; ours is earlier: wake it. */
+    if (deadline_ns < atomic_load(&p->page->wake_ns))
+        eventfd_write(p->nudge_fd, 1);
+}
+
+void pool_pause(struct pool *p, const struct pool_worker *w)
+{
+    atomic_store_explicit(&p->page->cell[w->cell].deadline_ns, 0, memory_order_release);
+}
+
+void pool_disarm(struct pool *p, const struct pool_worker *w)
+{
+    pool_pause(p, w);
+    atomic_store_explicit(&p->page->cell[w->cell].job, 0, memory_order_release);
+}
+
+void pool_worker_doom(struct pool_worker *w, enum death_reason reason)
+{
+    if (w->doomed)
+        return;
+    w->doomed = true;
+    if (reason == DEATH_LINK && w->state != POOL_LOST) {
+        w->state = POOL_LOST;
+        event_del(w->event);
+    }
+    w->pool->replace(w->pool->ctx, w->id, reason);
+}
+
+static void on_data(struct pool_worker *w, uint32_t job_id)
+{
+    struct job *job = w->job;
+    if (job->id != job_id || !ring_reader_refresh(&w->reader)) {
+        pool_worker_doom(w, DEATH_LINK);
+        return;
+    }
+    job->head_of_result_seen = true;
+    job->events->data(job);
+}
+
+/* The job has left the worker; the ring may still hold its bytes. */
+static void leave_running(struct pool *p, struct job *job)
+{
+    job_list_remove(&p->running, job);
+    job->finished_ns = clock_now_ns();
+    if (job->worker)
+        pool_disarm(p, job->worker);
+}
+
+static void on_end(struct pool_worker *w, const struct link_end *m)
+{
+    struct pool *p = w->pool;
+    struct job *job = w->job;
+    if (job->id != m->job || !ring_reader_set_limit(&w->reader, m->produced)) {
+        pool_worker_doom(w, DEATH_LINK);
+        return;
+    }
+    leave_running(p, job);
+    job->rows = m->rows;
+    job->exec_us = m->exec_us;
+    job->truncated = m->truncated;
+    job->cache = m->cache;
+    p->mean_exec_us += (m->exec_us - p->mean_exec_us) / 8;
+    w->state = POOL_DRAINING;
+    job_set_state(job, JOB_DELIVERING);
+    if (m->spent)
+        pool_worker_doom(w, DEATH_SPENT);
+    job->events->end(job);
+}
+
+static void on_fail(struct pool_worker *w, const struct link_fail *m)
+{
+    struct pool *p = w->pool;
+    struct job *job = w->job;
+    if (job->id != m->job || !ring_reader_set_limit(&w->reader, m->produced)) {
+        pool_worker_doom(w, DEATH_LINK);
+        return;
+    }
+    struct error err = m->error;
+    if (err.code == ERR_CANCELLED) {
+        enum stop_stage stage = pool_ladder_stage(p, job);
+        if (stage == STOP_NONE && job->stop_reason == STOP_FOR_NOTHING)
+            error_set(&err, ERR_INTERNAL, "the query was interrupted, and nobody asked for it");
+        else
+            pool_stopped_error(job, STOP_INTERRUPT, &err);
+        atomic_fetch_add_explicit(&p->page->stops_by_interrupt, 1, memory_order_relaxed);
+    } else if (err.code == ERR_OUT_OF_MEMORY && err.stopped_by == STOP_NONE) {
+        err.limit_bytes = m->error.limit_bytes;
+    }
+    if (m->spent)
+        pool_worker_doom(w, DEATH_SPENT);
+    pool_fail(p, job, &err);
+}
+
+void pool_worker_read(struct pool_worker *w)
+{
+    for (int i = 0; i < MESSAGES_PER_TURN && w->state != POOL_LOST; i++) {
+        union link_message m;
+        int n = link_receive(w->link_fd, LINK_WORKER, w->state == POOL_BUSY ? LINK_BUSY : LINK_IDLE, &m);
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            /* Gone or out of its mind. Which of the two, and how it died, the supervisor tells (pool_died). */
+            w->state = POOL_LOST;
+            event_del(w->event);
+            pool_worker_doom(w, DEATH_LINK);
+            return;
+        }
+        switch ((enum link_type)m.type) {
+        case LINK_DATA:
+            on_data(w, m.data.job);
+            break;
+        case LINK_END:
+            on_end(w, &m.end);
+            break;
+        case LINK_FAIL:
+            on_fail(w, &m.fail);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+void pool_worker_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    pool_worker_read(arg);
+}
+
+static struct pool_worker *find(struct pool *p, uint32_t id)
+{
+    for (struct pool_worker *w = p->workers; w; w = w->next)
+        if (w->id == id)
+            return w;
+    return NULL;
+}
+
+static void crashed_error(const struct control_died *m, struct error *ret)
+{
+    if (m->signal)
+        error_set(ret, ERR_WORKER_CRASHED, "the worker process that ran this query was ended by signal %d", m->signal);
+    else
+        error_set(ret, ERR_WORKER_CRASHED, "the worker process that ran this query exited with code %d", m->exit_code);
+    ret->signal = m->signal;
+}
+
+void pool_died(struct pool *p, const struct control_died *m)
+{
+    struct pool_worker *w = find(p, m->worker);
+    if (!w || m->reason >= DEATH_REASONS || m->stage >= STOP_COUNT)
+        return;
+    for (int i = 0; i < CONTROL_CELLS && w->state == POOL_BUSY; i++) /* its last words come before its death */
+        pool_worker_read(w);
+    struct job *job = w->job;
+    bool delivering = job && job->state == JOB_DELIVERING;
+    w->state = delivering ? POOL_DRAINING : POOL_LOST;
+    w->doomed = true;
+    if (delivering) {
+        event_del(w->event);
+        w->id = 0; /* no more than a ring that somebody still reads */
+        return;
+    }
+    if (job) {
+        bool taken = atomic_load(&w->ring.shared->taken) == job->id;
+        struct error err;
+        if (job->stop_reason != STOP_FOR_NOTHING || m->stage != STOP_NONE)
+            pool_stopped_error(job, m->stage, &err);
+        else
+            crashed_error(m, &err);
+        if (!taken && err.code == ERR_WORKER_CRASHED && job->tries < TRIES_MAX) {
+            job_list_remove(&p->running, job);
+            job->worker = NULL;
+            w->job = NULL;
+            job_set_state(job, JOB_QUEUED);
+            job->queue_deadline_ns = clock_now_ns() + p->opts.queue_timeout_ms * NS_PER_MS;
+            job_list_push_front(&p->queue, job);
+        } else {
+            pool_fail(p, job, &err);
+        }
+    }
+    pool_worker_free(w);
+    pool_dispatch(p);
+}
+
+void pool_consumed(struct pool *p, struct job *job, size_t n)
+{
+    struct pool_worker *w = job->worker;
+    job->bytes += n;
+    if (job->deadline_left_ns > 0) {
+        pool_arm(p, w, job->id, clock_now_ns() + job->deadline_left_ns);
+        job->deadline_left_ns = 0;
+    }
+    if (ring_reader_consume(&w->reader, n) && w->state == POOL_BUSY) {
+        struct link_space m = {.type = LINK_SPACE, .job = job->id};
+        /* A full queue holds a doorbell already; a broken link is found by its event. */
+        (void)link_send(w->link_fd, &m);
+    }
+}
+
+void pool_release(struct pool *p, struct job *job)
+{
+    struct pool_worker *w = job->worker;
+    job->worker = NULL;
+    if (!w)
+        return;
+    w->job = NULL;
+    size_t rest = ring_reader_ready(&w->reader);
+    if (rest)
+        (void)ring_reader_consume(&w->reader, rest);
+    if (w->id == 0) {
+        pool_worker_free(w);
+        return;
+    }
+    if (w->state == POOL_DRAINING)
+        w->state = POOL_IDLE;
+    pool_worker_is_free(w);
+    pool_dispatch(p);
+}
+
+void pool_worker_is_free(struct pool_worker *w)
+{
+    int64_t recycle_after = w->pool->opts.recycle_after;
+    if (w->stale || (recycle_after && w->queries >= (uint64_t)recycle_after))
+        pool_worker_doom(w, DEATH_RETIRED);
+}
+
+void pool_replace_all(struct pool *p)
+{
+    for (struct pool_worker *w = p->workers; w; w = w->next) {
+        w->stale = true;
+        if (w->state == POOL_IDLE)
+            pool_worker_doom(w, DEATH_RETIRED);
+    }
+}

@@ -1,0 +1,166 @@
+/* Making, signalling and reaping children. Runs in the supervisor and the command line. */
+#include "supervisor/child.h"
+#include "core/errors.h"
+#include "core/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHILD_FDS_MAX 40
+/* The environment variables a child keeps: those of test builds, none in production use. */
+static const char *const kept_environment[] = {"BULKHEAD_FAULT", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+
+struct scheduling { /* struct sched_attr of the kernel, first version (sched_setattr(2)) */
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline, period;
+};
+
+/* Since Linux 6.12 sched_runtime of an ordinary process is its slice: a woken front does not wait for the end of a longer one.
+ * Older kernels ignore or refuse it; the niceness alone holds then. */
+static void set_weight(const struct child_spec *spec)
+{
+    if (spec->nice)
+        (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + spec->nice);
+    if (!spec->short_slice)
+        return;
+    struct scheduling s = {.size = sizeof s, .nice = getpriority(PRIO_PROCESS, 0), .runtime_ns = 100000};
+    (void)syscall(SYS_sched_setattr, 0, &s, 0);
+}
+
+static void set_descriptors(const struct child_spec *spec)
+{
+    int copies[CHILD_FDS_MAX];
+    /* First out of the way of the numbers to fill, then into them. */
+    for (int i = 0; i < spec->fd_count; i++)
+        if ((copies[i] = fcntl(spec->fds[i], F_DUPFD_CLOEXEC, 3 + CHILD_FDS_MAX)) < 0)
+            _exit(127);
+    int out = spec->output_fd >= 0 ? fcntl(spec->output_fd, F_DUPFD_CLOEXEC, 3 + CHILD_FDS_MAX) : -1;
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(out >= 0 ? out : null_fd, 1) < 0 || (out >= 0 && dup2(out, 2) < 0))
+        _exit(127);
+    for (int i = 0; i < spec->fd_count; i++)
+        if (dup2(copies[i], 3 + i) < 0)
+            _exit(127);
+}
+
+static void set_signals(void)
+{
+    struct sigaction sa = {.sa_handler = SIG_DFL};
+    for (int sig = 1; sig < NSIG; sig++)
+        if (sig != SIGKILL && sig != SIGSTOP)
+            (void)sigaction(sig, &sa, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void run_child(const struct child_spec *spec, int report_fd) __attribute__((noreturn));
+static void run_child(const struct child_spec *spec, int report_fd)
+{
+    char *env[sizeof kept_environment / sizeof kept_environment[0] + 1] = {0};
+    size_t kept = 0;
+    for (size_t i = 0; i < sizeof kept_environment / sizeof kept_environment[0]; i++) {
+        const char *value = getenv(kept_environment[i]);
+        if (value && asprintf(&env[kept], "%s=%s", kept_environment[i], value) > 0)
+            kept++;
+    }
+    set_signals();
+    set_weight(spec);
+    int report = fcntl(report_fd, F_DUPFD_CLOEXEC, 3 + 2 * CHILD_FDS_MAX);
+    set_descriptors(spec);
+    /* What is left open above the inherited numbers ends with the exec: every descriptor is CLOEXEC at birth; this is the second lock. */
+    (void)syscall(SYS_close_range, 3 + (unsigned)spec->fd_count, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+    execve(spec->path, (char *const *)spec->argv, env);
+    int e = errno;
+    (void)!write(report, &e, sizeof e);
+    _exit(127);
+}
+
+int child_spawn(const struct child_spec *spec, struct child *ret)
+{
+    CHECK(spec->fd_count <= CHILD_FDS_MAX);
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0)
+        run_child(spec, report[1]);
+    close(report[1]);
+    if (pid < 0) {
+        close(report[0]);
+        return -1;
+    }
+    int child_errno = 0;
+    ssize_t n = read(report[0], &child_errno, sizeof child_errno); /* end of file at the exec: some 100 us */
+    close(report[0]);
+    int pidfd = n == 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (pidfd < 0) {
+        int e = n > 0 ? child_errno : errno;
+        kill(pid, SIGKILL); /* our own unreaped child: the pid can't be another's */
+        waitpid(pid, NULL, 0);
+        errno = e;
+        return -1;
+    }
+    fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+    *ret = (struct child){.pid = pid, .pidfd = pidfd};
+    return 0;
+}
+
+int child_signal(const struct child *c, int sig, int value)
+{
+    if (c->pidfd < 0) {
+        errno = ESRCH;
+        return -1;
+    }
+    siginfo_t info = {.si_signo = sig, .si_code = SI_QUEUE};
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    info.si_value.sival_int = value;
+    return (int)syscall(SYS_pidfd_send_signal, c->pidfd, sig, &info, 0);
+}
+
+bool child_reap(struct child *c, struct child_end *ret)
+{
+    siginfo_t info = {0};
+    if (c->pidfd < 0 || waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        return false;
+    *ret = (struct child_end){0};
+    if (info.si_code == CLD_EXITED)
+        ret->exit_code = info.si_status;
+    else
+        ret->signal = info.si_status;
+    close(c->pidfd);
+    *c = CHILD_NONE;
+    return true;
+}
+
+const char *signal_text(int sig)
+{
+    switch (sig) {
+    case SIGSEGV: return "SIGSEGV";
+    case SIGABRT: return "SIGABRT";
+    case SIGBUS: return "SIGBUS";
+    case SIGFPE: return "SIGFPE";
+    case SIGILL: return "SIGILL";
+    case SIGKILL: return "SIGKILL";
+    case SIGTERM: return "SIGTERM";
+    case SIGSYS: return "SIGSYS";
+    case SIGXCPU: return "SIGXCPU";
+    case SIGXFSZ: return "SIGXFSZ";
+    case 0: return "";
+    default: return "signal";
+    }
+}

@@ -1,0 +1,37 @@
+/* A child process as pid and pidfd in one value, and how children are made. Runs in the supervisor and the command line.
+ * Signals go through the pidfd only: a pid may be somebody else's by the time it is used. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child {
+    pid_t pid;
+    int pidfd; /* -1: no child */
+};
+#define CHILD_NONE ((struct child){.pid = 0, .pidfd = -1})
+
+/* How a child ended. */
+struct child_end {
+    int signal;    /* 0: it exited */
+    int exit_code;
+};
+
+struct child_spec {
+    const char *path;        /* executable; it gets the descriptors, an (almost) empty environment, default signals */
+    const char *const *argv; /* NULL-terminated */
+    const int *fds;          /* become 3, 4, ... in the child; all others above are closed */
+    int fd_count;
+    int output_fd;           /* becomes 1 and 2; -1: 1 is /dev/null, 2 is kept. 0 is always /dev/null */
+    int nice;                /* added to the niceness */
+    bool short_slice;        /* give way to others quickly: a CPU slice of 100 us instead of the scheduler's default */
+};
+
+/* Forks and execs. 0; -1 with errno (also the exec's own failure is reported here). */
+int child_spawn(const struct child_spec *spec, struct child *ret);
+/* Sends a signal; value goes along as siginfo's si_value. -1 with errno ESRCH when it is gone. */
+int child_signal(const struct child *c, int sig, int value);
+/* Reaps it if it has ended: true and *ret. Closes the pidfd then. */
+bool child_reap(struct child *c, struct child_end *ret);
+const char *signal_text(int sig); /* "SIGSEGV"; "signal" for others */

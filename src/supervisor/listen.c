@@ -1,0 +1,132 @@
+/* The listening sockets: opened here, used by the front, kept over its restarts. Runs in the supervisor. */
+#include "core/fd.h"
+#include "supervisor/supervisor_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define BACKLOG 1024
+
+/* "host:port" or "[v6]:port" into its two parts. */
+static bool split(const char *listen, char host[256], char port[8])
+{
+    const char *colon = strrchr(listen, ':');
+    if (!colon || strlen(colon + 1) == 0 || strlen(colon + 1) > 5 || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        atoi(colon + 1) > 65535)
+        return false;
+    size_t len = (size_t)(colon - listen);
+    const char *from = listen;
+    if (len >= 2 && listen[0] == '[' && listen[len - 1] == ']') {
+        from++;
+        len -= 2;
+    } else if (memchr(listen, ':', len)) {
+        return false; /* an IPv6 address needs its brackets */
+    }
+    if (len == 0 || len >= 256)
+        return false;
+    memcpy(host, from, len);
+    host[len] = 0;
+    strcpy(port, colon + 1);
+    return true;
+}
+
+bool listen_is_loopback(const char *listen)
+{
+    char host[256], port[8];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (strncmp(listen, "unix:", 5) == 0)
+        return true;
+    if (!split(listen, host, port))
+        return false;
+    if (strcmp(host, "localhost") == 0)
+        return true;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+/* A socket file that nobody answers on is what a killed server left; one that answers is another server's. */
+static bool clear_socket_file(const char *path)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    strcpy(sa.sun_path, path);
+    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0 && errno == ECONNREFUSED)
+        return unlink(path) == 0;
+    return false;
+}
+
+static int open_unix(struct supervisor *s, const char *path, struct error *err)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    if (path[0] != '/' || strlen(path) >= sizeof sa.sun_path)
+        return error_set(err, ERR_BAD_REQUEST, "server.listen: unix:%s must be an absolute path of at most %zu bytes", path,
+                         sizeof sa.sun_path - 1);
+    strcpy(sa.sun_path, path);
+    auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int r = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&sa, sizeof sa);
+    if (r < 0 && errno == EADDRINUSE && clear_socket_file(path))
+        r = bind(fd, (struct sockaddr *)&sa, sizeof sa);
+    if (r < 0 || listen(fd, BACKLOG) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot listen on unix:%s: %s", path, strerror(errno));
+    s->socket_path = strdup(path);
+    snprintf(s->address, sizeof s->address, "unix:%s", path);
+    s->listen_fds[s->listen_count++] = take_fd(&fd);
+    return 0;
+}
+
+static void note_address(struct supervisor *s, int fd)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    char host[INET6_ADDRSTRLEN] = "";
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+        return;
+    if (ss.ss_family == AF_INET6) {
+        struct sockaddr_in6 *a = (struct sockaddr_in6 *)&ss;
+        inet_ntop(AF_INET6, &a->sin6_addr, host, sizeof host);
+        snprintf(s->address, sizeof s->address, "[%s]:%u", host, ntohs(a->sin6_port));
+    } else {
+        struct sockaddr_in *a = (struct sockaddr_in *)&ss;
+        inet_ntop(AF_INET, &a->sin_addr, host, sizeof host);
+        snprintf(s->address, sizeof s->address, "%s:%u", host, ntohs(a->sin_port));
+    }
+}
+
+static int open_tcp(struct supervisor *s, const char *listen_text, struct error *err)
+{
+    char host[256], port[8];
+    if (!split(listen_text, host, port))
+        return error_set(err, ERR_BAD_REQUEST, "server.listen: '%s' is not ADDRESS:PORT, [IPV6]:PORT or unix:/path", listen_text);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
+    int e = getaddrinfo(host, port, &hints, &list);
+    if (e != 0)
+        return error_set(err, ERR_UNAVAILABLE, "server.listen: cannot resolve '%s': %s", host, gai_strerror(e));
+    auto_close int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1;
+    int r = fd < 0 ? -1 : setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (r == 0)
+        r = bind(fd, list->ai_addr, list->ai_addrlen);
+    freeaddrinfo(list);
+    if (r < 0 || listen(fd, BACKLOG) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot listen on %s: %s", listen_text, strerror(errno));
+    note_address(s, fd);
+    s->listen_fds[s->listen_count++] = take_fd(&fd);
+    return 0;
+}
+
+int listen_open(struct supervisor *s, struct error *err)
+{
+    const char *text = s->cfg->server.listen;
+    if (strncmp(text, "unix:", 5) == 0)
+        return open_unix(s, text + 5, err);
+    return open_tcp(s, text, err);
+}

@@ -1,0 +1,104 @@
+/* Scratch directories for spilling: one root per server, one directory per worker, wiped when the worker dies, and all that a killed
+ * server left behind wiped by the next one. A root belongs to a living server as long as its lock is held. Runs in the supervisor
+ * and the command line. */
+#include "core/fd.h"
+#include "supervisor/supervisor_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PREFIX "bulkhead-scratch-"
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    (void)remove(path);
+    return 0;
+}
+
+void scratch_remove(const char *path)
+{
+    if (path[0])
+        (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+/* The root's lock, taken; -1 when a living server holds it or it is not ours. */
+static int take_lock(const char *root)
+{
+    char path[2200];
+    snprintf(path, sizeof path, "%s/lock", root);
+    auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return -1;
+    return take_fd(&fd);
+}
+
+static void remove_stale(struct supervisor *s, const char *parent)
+{
+    DIR *d = opendir(parent);
+    if (!d)
+        return;
+    struct dirent *e;
+    while ((e = readdir(d))) {
+        if (strncmp(e->d_name, PREFIX, strlen(PREFIX)) != 0)
+            continue;
+        char root[2048];
+        struct stat st;
+        snprintf(root, sizeof root, "%s/%s", parent, e->d_name);
+        if (lstat(root, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+            continue;
+        auto_close int lock = take_lock(root);
+        if (lock < 0)
+            continue;
+        log_event(&s->log, LOG_INFO, "scratch_wiped", LOG_S("directory", root));
+        scratch_remove(root);
+    }
+    closedir(d);
+}
+
+int scratch_open(struct supervisor *s, struct error *err)
+{
+    s->scratch_lock = -1;
+    if (s->cfg->pool.scratch_limit_bytes == 0)
+        return 0;
+    const char *parent = s->cfg->pool.scratch_directory;
+    if (!parent[0])
+        parent = "/var/tmp"; /* on disk: a tmpfs would count as memory */
+    remove_stale(s, parent);
+    snprintf(s->scratch_root, sizeof s->scratch_root, "%s/" PREFIX "XXXXXX", parent);
+    if (!mkdtemp(s->scratch_root) || (s->scratch_lock = take_lock(s->scratch_root)) < 0) {
+        error_set(err, ERR_UNAVAILABLE, "cannot make a scratch directory below %s: %s (set pool.scratch_directory, or pool.scratch_limit=0)",
+                  parent, strerror(errno));
+        s->scratch_root[0] = 0;
+        return -1;
+    }
+    return 0;
+}
+
+bool scratch_make(struct supervisor *s, uint32_t worker, char *ret, size_t cap)
+{
+    ret[0] = 0;
+    if (!s->scratch_root[0])
+        return true;
+    snprintf(ret, cap, "%s/w%u", s->scratch_root, worker);
+    if (mkdir(ret, 0700) == 0)
+        return true;
+    ret[0] = 0;
+    return false;
+}
+
+void scratch_close(struct supervisor *s)
+{
+    scratch_remove(s->scratch_root);
+    fd_close_p(&s->scratch_lock);
+}

@@ -1,0 +1,93 @@
+/* Starting a worker. Runs in the supervisor and the command line. */
+#include "supervisor/spawn.h"
+#include "core/errors.h"
+#include "core/fd.h"
+#include "link/inherit.h"
+#include "link/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Workers weigh less than the front, so that the server answers while queries use every core. Niceness 5 is a third of the normal
+ * weight; the short slice (child.h) is what keeps the front's wake-up quick. */
+#define WORKER_NICE 5
+
+char *worker_executable(void)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0)
+        return NULL;
+    self[n] = 0;
+    char *path = NULL;
+    if (asprintf(&path, "%s/bulkhead-worker", dirname(self)) < 0)
+        return NULL;
+    if (access(path, X_OK) < 0) {
+        int e = errno;
+        free(path);
+        errno = e;
+        return NULL;
+    }
+    return path;
+}
+
+void worker_ends_close(struct worker_ends *e)
+{
+    fd_close_p(&e->link_fd);
+    fd_close_p(&e->region_fd);
+    fd_close_p(&e->status_fd);
+    fd_close_p(&e->log_fd);
+}
+
+static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[4], int output_fd, struct child *ret)
+{
+    char id_text[16], parent[16], request[24];
+    snprintf(id_text, sizeof id_text, "%u", id);
+    snprintf(parent, sizeof parent, "%d", (int)getpid());
+    snprintf(request, sizeof request, "%zu", plan->request_bytes);
+    const char *argv[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, NULL};
+    struct child_spec spec = {.path = plan->executable,
+                              .argv = argv,
+                              .fds = fds,
+                              .fd_count = WORKER_FD_END - WORKER_FD_LINK,
+                              .output_fd = output_fd,
+                              .nice = WORKER_NICE,
+                              .short_slice = true};
+    return child_spawn(&spec, ret);
+}
+
+int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends *ret)
+{
+    struct worker_ends e = {CHILD_NONE, -1, -1, -1, -1, plan->request_bytes};
+    int link[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, r = -1;
+    e.region_fd = ring_create(plan->request_bytes);
+    if (e.region_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
+        pipe2(status, O_CLOEXEC) == 0 && (plan->share_stderr || pipe2(out, O_CLOEXEC) == 0)) {
+        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd};
+        r = exec_worker(plan, id, fds, out[1], &e.child);
+    }
+    int saved = errno;
+    fd_close_p(&link[1]);
+    fd_close_p(&status[1]);
+    fd_close_p(&out[1]);
+    e.link_fd = link[0];
+    e.status_fd = status[0];
+    e.log_fd = out[0];
+    if (r < 0) {
+        worker_ends_close(&e);
+        errno = saved;
+        return -1;
+    }
+    (void)fd_nonblock(e.link_fd);
+    (void)fd_nonblock(e.status_fd);
+    if (e.log_fd >= 0)
+        (void)fd_nonblock(e.log_fd);
+    *ret = e;
+    return 0;
+}

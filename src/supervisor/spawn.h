@@ -1,0 +1,28 @@
+/* Starting a worker: its link, region, pipes and scratch directory, then the exec. Runs in the supervisor and the command line. */
+#pragma once
+#include "supervisor/child.h"
+
+/* What the parent keeps of a worker it started. All fds are the caller's; -1 when taken or none. */
+struct worker_ends {
+    struct child child;
+    int link_fd;   /* non-blocking */
+    int region_fd;
+    int status_fd; /* one record: "R" or "F<text>" (link/inherit.h); non-blocking */
+    int log_fd;    /* what it prints; non-blocking; -1 when it prints on the parent's stderr */
+    size_t request_bytes;
+};
+
+struct worker_plan {
+    const char *executable;
+    int config_fd;          /* fd_constant with the effective configuration; stays the caller's */
+    size_t request_bytes;
+    const char *scratch_directory; /* "" for none; must exist */
+    bool share_stderr;      /* print on our stderr instead of a pipe */
+};
+
+/* 0; -1 with errno, nothing left behind. */
+int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends *ret);
+void worker_ends_close(struct worker_ends *e);
+
+/* The worker's executable: beside our own. Returns a malloc'd path; NULL with errno when there is none. */
+char *worker_executable(void);

@@ -1,0 +1,223 @@
+/* The supervisor's start, signals and end. Runs in the supervisor. */
+#include "supervisor/supervisor.h"
+#include "core/clock.h"
+#include "core/fd.h"
+#include "core/sizing.h"
+#include "supervisor/supervisor_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 5000
+
+void backoff_start(struct supervisor *s, struct backoff *b, event_callback_fn fn)
+{
+    if (b->waiting)
+        return;
+    int64_t ms = BACKOFF_FIRST_MS;
+    for (unsigned i = 0; i < b->failures && ms < BACKOFF_MAX_MS; i++)
+        ms *= 2;
+    if (ms > BACKOFF_MAX_MS)
+        ms = BACKOFF_MAX_MS;
+    b->failures++;
+    b->waiting = true;
+    if (!b->timer)
+        b->timer = evtimer_new(s->base, fn, s);
+    CHECK(b->timer);
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    evtimer_add(b->timer, &tv);
+    log_event(&s->log, LOG_INFO, "backoff", LOG_I("ms", ms), LOG_I("failures", b->failures));
+}
+
+void supervisor_announce(struct supervisor *s)
+{
+    if (s->announced || !s->front.up)
+        return;
+    unsigned ready = workers_ready(s);
+    if (ready < (unsigned)s->slots && s->spawn_backoff.failures == 0)
+        return;
+    if (ready > (unsigned)s->slots)
+        ready = (unsigned)s->slots;
+    s->announced = true;
+    printf("bulkhead ready http=%s workers=%u database=%s\n", s->address, ready,
+           s->cfg->database.path[0] ? s->cfg->database.path : ":memory:");
+    fflush(stdout);
+    log_event(&s->log, LOG_INFO, "ready", LOG_S("http", s->address), LOG_I("workers", ready), LOG_S("database", s->cfg->database.path));
+}
+
+void supervisor_maybe_end(struct supervisor *s)
+{
+    if (s->killing && !s->workers && s->front.child.pidfd < 0)
+        event_base_loopbreak(s->base);
+}
+
+void supervisor_kill_all(struct supervisor *s)
+{
+    s->draining = s->killing = true;
+    if (s->front.child.pidfd >= 0)
+        (void)child_signal(&s->front.child, SIGKILL, 0);
+    for (struct worker *w = s->workers; w; w = w->next) {
+        workers_doom(w, DEATH_RETIRED);
+        (void)child_signal(&w->ends.child, SIGKILL, 0);
+        w->ladder.stage = STOP_KILL;
+    }
+    supervisor_maybe_end(s);
+}
+
+static void grace_over(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct supervisor *s = arg;
+    log_event(&s->log, LOG_WARN, "shutdown_grace_over");
+    supervisor_kill_all(s);
+}
+
+void supervisor_drain(struct supervisor *s)
+{
+    if (s->draining || !s->front.up) { /* told twice, or nothing to wait for */
+        supervisor_kill_all(s);
+        return;
+    }
+    s->draining = true;
+    log_event(&s->log, LOG_INFO, "draining", LOG_I("grace_ms", s->cfg->server.shutdown_grace_ms));
+    struct control_plain m = {.type = CONTROL_DRAIN};
+    (void)front_send(s, &m, NULL, 0);
+    struct timeval tv = {.tv_sec = s->cfg->server.shutdown_grace_ms / 1000, .tv_usec = s->cfg->server.shutdown_grace_ms % 1000 * 1000};
+    s->grace = evtimer_new(s->base, grace_over, s);
+    CHECK(s->grace);
+    evtimer_add(s->grace, &tv);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+    (void)what;
+    struct supervisor *s = arg;
+    if (sig == SIGHUP)
+        reload(s);
+    else if (sig == SIGTERM || sig == SIGINT)
+        supervisor_drain(s);
+    else if (sig == SIGQUIT)
+        supervisor_kill_all(s);
+}
+
+static int make_shared(struct supervisor *s, struct error *err)
+{
+    s->page_fd = fd_memory("bulkhead-control", sizeof(struct control_page));
+    s->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    s->config_fd = config_to_fd(s->cfg);
+    if (s->page_fd < 0 || s->nudge_fd < 0 || s->config_fd < 0 || !(s->page = control_map(s->page_fd)))
+        return error_set(err, ERR_UNAVAILABLE, "cannot make shared memory: %s", strerror(errno));
+    atomic_store(&s->page->supervisor_pid, (int32_t)getpid());
+    atomic_store(&s->page->started_ns, clock_now_ns());
+    s->worker_path = worker_executable();
+    if (!s->worker_path)
+        return error_set(err, ERR_UNAVAILABLE, "bulkhead-worker, which belongs beside this program, can't be executed: %s", strerror(errno));
+    return 0;
+}
+
+static int make_loop(struct supervisor *s, struct error *err)
+{
+    struct event_config *ec = event_config_new();
+    CHECK(ec);
+    event_config_set_flag(ec, EVENT_BASE_FLAG_PRECISE_TIMER);
+    s->base = event_base_new_with_config(ec);
+    event_config_free(ec);
+    if (!s->base)
+        return error_set(err, ERR_UNAVAILABLE, "cannot make an event loop");
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        s->signals[i] = evsignal_new(s->base, signals[i], on_signal, s);
+        CHECK(s->signals[i] && event_add(s->signals[i], NULL) == 0);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    s->wake = evtimer_new(s->base, watch_timer, s);
+    s->nudge_event = event_new(s->base, s->nudge_fd, EV_READ | EV_PERSIST, watch_nudged, s);
+    CHECK(s->wake && s->nudge_event && event_add(s->nudge_event, NULL) == 0);
+    return 0;
+}
+
+static int resolve_sizes(struct supervisor *s, struct error *err)
+{
+    struct machine m;
+    struct sizing z;
+    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, s->cfg, &m, 0, err) < 0)
+        return -1;
+    log_event(&s->log, LOG_INFO, "sizing", LOG_S("arithmetic", z.text), LOG_I("cpus", m.cpus), LOG_S("cpus_from", m.cpus_from));
+    sizing_apply(&z, s->cfg);
+    s->slots = (int)z.workers;
+    s->spares = (int)z.spares;
+    if ((s->slots + s->spares) * 2 > CONTROL_CELLS)
+        return error_set(err, ERR_BAD_REQUEST, "pool.workers + pool.spares must be at most %d", CONTROL_CELLS / 2);
+    s->slot = calloc((size_t)s->slots, sizeof *s->slot);
+    CHECK(s->slot);
+    return 0;
+}
+
+/* What this build can't protect yet is refused, not ignored. */
+static int refuse_unprotected(const struct supervisor *s, struct error *err)
+{
+    const struct config *c = s->cfg;
+    if (c->server.keys_file[0])
+        return error_set(err, ERR_BAD_REQUEST, "server.keys_file: API keys are not built yet; serve a loopback address without it");
+    if (c->server.tls_cert[0] || c->server.tls_key[0])
+        return error_set(err, ERR_BAD_REQUEST, "server.tls_cert, server.tls_key: TLS is not built yet; put a proxy in front");
+    if (c->source_count > 0)
+        return error_set(err, ERR_BAD_REQUEST, "[source.%s]: sources are not built yet", c->sources[0].name);
+    if (c->sandbox.require.count > 0)
+        return error_set(err, ERR_BAD_REQUEST, "sandbox.require: the kernel sandbox is not built yet");
+    return 0;
+}
+
+static void clean_up(struct supervisor *s)
+{
+    scratch_close(s);
+    if (s->socket_path)
+        unlink(s->socket_path);
+    free(s->socket_path);
+    for (int i = 0; i < s->listen_count; i++)
+        close(s->listen_fds[i]);
+    for (size_t i = 0; i < sizeof s->signals / sizeof s->signals[0]; i++)
+        if (s->signals[i])
+            event_free(s->signals[i]);
+    struct event *const events[] = {s->wake, s->nudge_event, s->grace, s->spawn_backoff.timer, s->front.backoff.timer};
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
+        if (events[i])
+            event_free(events[i]);
+    if (s->base)
+        event_base_free(s->base);
+    fd_close_p(&s->page_fd);
+    fd_close_p(&s->nudge_fd);
+    fd_close_p(&s->config_fd);
+    free(s->slot);
+    free(s->worker_path);
+    config_free(s->cfg);
+}
+
+int supervisor_run(const struct supervisor_options *opts)
+{
+    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch_lock = -1};
+    s.front.child = CHILD_NONE;
+    s.front.control_fd = -1;
+    s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
+    struct error err;
+    int refused = refuse_unprotected(&s, &err) < 0 || resolve_sizes(&s, &err) < 0;
+    if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || scratch_open(&s, &err) < 0 || make_loop(&s, &err) < 0) {
+        fprintf(stderr, "bulkhead serve: %s\n", err.detail);
+        clean_up(&s);
+        return refused || err.code == ERR_BAD_REQUEST ? 2 : 1;
+    }
+    front_start(&s);
+    workers_fill(&s);
+    watch_now(&s);
+    event_base_dispatch(s.base);
+    log_event(&s.log, LOG_INFO, "ended");
+    clean_up(&s);
+    return s.exit_code;
+}

@@ -1,0 +1,125 @@
+/* The supervisor's state, shared by its files. Nothing in here comes from a client; what comes from the front is checked. */
+#pragma once
+#include "core/config.h"
+#include "core/errors.h"
+#include "core/log.h"
+#include "link/control.h"
+#include "supervisor/child.h"
+#include "supervisor/ladder.h"
+#include "supervisor/spawn.h"
+#include "supervisor/supervisor.h"
+#include <event2/event.h>
+#include <stdbool.h>
+
+#define WORDS_BYTES 1024
+
+struct supervisor;
+
+struct worker {
+    struct supervisor *sup;
+    struct worker *next;
+    uint32_t id;
+    uint32_t cell;
+    struct worker_ends ends; /* link and region until it is assigned to the front */
+    struct event *pid_event, *status_event, *log_event;
+    enum worker_state state;
+    int slot;                /* -1: none */
+    unsigned generation;     /* of the configuration it was started with */
+    struct ladder ladder;
+    int64_t job_seen_ns;     /* when ladder.job was first seen */
+    bool doomed;
+    enum death_reason reason; /* why it was doomed */
+    int64_t started_ns;
+    char scratch[4096];      /* "" for none */
+    char words[WORDS_BYTES]; /* the last line it printed */
+    size_t words_len;
+};
+
+struct backoff {
+    unsigned failures; /* in a row */
+    struct event *timer;
+    bool waiting;
+};
+
+struct front_child {
+    struct child child;
+    struct event *pid_event, *control_event;
+    int control_fd;
+    bool up;
+    int64_t started_ns;
+    struct backoff backoff;
+};
+
+struct supervisor {
+    struct config *cfg;
+    const struct supervisor_options *opts;
+    struct log log;
+    struct event_base *base;
+    int listen_fds[16];
+    int listen_count;
+    char address[300];       /* as clients reach it: ADDR:PORT or unix:/path */
+    char *socket_path;       /* to be removed at the end; NULL */
+    struct control_page *page;
+    int page_fd, nudge_fd, config_fd;
+    char *worker_path;
+    char scratch_root[2048]; /* "" for none */
+    int scratch_lock;
+
+    struct worker *workers;
+    uint32_t last_worker;
+    unsigned generation;
+    int slots, spares;
+    struct worker **slot;    /* [slots] */
+    struct backoff spawn_backoff;
+    char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
+
+    struct front_child front;
+    struct event *wake, *nudge_event, *signals[5], *grace;
+    int64_t scanned_ns;
+    bool announced;          /* the ready line is out */
+    bool draining, killing;
+    int exit_code;
+};
+
+/* supervisor.c */
+void supervisor_announce(struct supervisor *s); /* the ready line, once, when the time has come */
+void supervisor_drain(struct supervisor *s);
+void supervisor_kill_all(struct supervisor *s);
+/* Leaves the loop when everything that should end has ended. */
+void supervisor_maybe_end(struct supervisor *s);
+/* Calls fn after a delay that doubles with each failure in a row: 100 ms to 5 s. */
+void backoff_start(struct supervisor *s, struct backoff *b, event_callback_fn fn);
+
+/* listen.c: 0; -1 with *err (the address can't be served). */
+int listen_open(struct supervisor *s, struct error *err);
+/* True for 127.0.0.0/8, ::1, localhost and unix sockets. */
+bool listen_is_loopback(const char *listen);
+
+/* workers.c */
+void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
+void workers_doom(struct worker *w, enum death_reason reason);
+void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
+void workers_retire_spares(struct supervisor *s);
+struct worker *workers_find(struct supervisor *s, uint32_t id);
+unsigned workers_ready(const struct supervisor *s);
+
+/* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */
+void watch_now(struct supervisor *s);
+void watch_nudged(evutil_socket_t fd, short what, void *arg);
+void watch_timer(evutil_socket_t fd, short what, void *arg);
+
+/* front_child.c */
+void front_start(struct supervisor *s);
+bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
+void front_tell_trouble(struct supervisor *s);
+
+/* scratch.c */
+int scratch_open(struct supervisor *s, struct error *err);
+bool scratch_make(struct supervisor *s, uint32_t worker, char *ret, size_t cap);
+void scratch_remove(const char *path);
+void scratch_close(struct supervisor *s);
+
+/* reload.c */
+void reload(struct supervisor *s);
+/* The effective configuration as a sealed file; -1. */
+int config_to_fd(const struct config *cfg);

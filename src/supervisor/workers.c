@@ -1,0 +1,357 @@
+/* The table of workers: born, ready, given to the front, doomed, buried. One slot, one worker; spares stand by. Runs in the supervisor. */
+#include "core/clock.h"
+#include "core/fd.h"
+#include "link/ring.h"
+#include "supervisor/supervisor_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A worker that dies by itself so soon after its start, without a job, counts as one that could not start. */
+#define INFANT_NS NS_PER_S
+
+static void set_state(struct worker *w, enum worker_state state)
+{
+    w->state = state;
+    struct control_cell *c = &w->sup->page->cell[w->cell];
+    atomic_store(&c->slot, (uint32_t)(w->slot < 0 ? 0 : w->slot));
+    atomic_store(&c->state, state);
+}
+
+struct worker *workers_find(struct supervisor *s, uint32_t id)
+{
+    for (struct worker *w = s->workers; w; w = w->next)
+        if (w->id == id)
+            return w;
+    return NULL;
+}
+
+unsigned workers_ready(const struct supervisor *s)
+{
+    unsigned n = 0;
+    for (const struct worker *w = s->workers; w; w = w->next)
+        n += w->state == WORKER_SPARE || w->state == WORKER_POOL;
+    return n;
+}
+
+static void event_drop(struct event **ev)
+{
+    if (*ev)
+        event_free(*ev);
+    *ev = NULL;
+}
+
+static void bury(struct worker *w)
+{
+    struct supervisor *s = w->sup;
+    struct worker **at = &s->workers;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    event_drop(&w->pid_event);
+    event_drop(&w->status_event);
+    event_drop(&w->log_event);
+    worker_ends_close(&w->ends);
+    scratch_remove(w->scratch);
+    struct control_cell *c = &s->page->cell[w->cell];
+    atomic_store(&c->deadline_ns, 0);
+    atomic_store(&c->job, 0);
+    atomic_store(&c->cancel_job, 0);
+    atomic_store(&c->stopping, 0);
+    atomic_store(&c->state, WORKER_NONE);
+    atomic_store(&c->worker, 0);
+    free(w);
+}
+
+/* Keeps the last line and logs whole ones. What a worker prints is not trusted: the log escapes it, and reads are bounded. */
+static void on_output(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct worker *w = arg;
+    char part[WORDS_BYTES];
+    ssize_t n = read(fd, part, sizeof part - 1);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        event_drop(&w->log_event);
+        return;
+    }
+    if (n < 0)
+        return;
+    part[n] = 0;
+    memcpy(w->words, part, (size_t)n + 1);
+    w->words_len = (size_t)n;
+    log_event(&w->sup->log, LOG_WARN, "worker_output", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
+              LOG_S("text", part));
+}
+
+static void start_failed(struct supervisor *s, const char *why)
+{
+    snprintf(s->start_error, sizeof s->start_error, "%s", why);
+    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", why), LOG_I("failures", s->spawn_backoff.failures + 1));
+    front_tell_trouble(s);
+}
+
+static void on_status(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct worker *w = arg;
+    struct supervisor *s = w->sup;
+    char record[CONTROL_TEXT_BYTES];
+    ssize_t n = read(fd, record, sizeof record - 1);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    event_drop(&w->status_event);
+    fd_close_p(&w->ends.status_fd);
+    if (n <= 0 || w->state != WORKER_STARTING)
+        return; /* it died before a word: its pidfd tells */
+    record[n] = 0;
+    if (record[0] != 'R') {
+        w->reason = DEATH_START;
+        start_failed(s, record + 1);
+        return;
+    }
+    s->spawn_backoff.failures = 0;
+    set_state(w, WORKER_SPARE);
+    log_event(&s->log, LOG_DEBUG, "worker_ready", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
+              LOG_I("start_ms", (clock_now_ns() - w->started_ns) / NS_PER_MS));
+    if (s->start_error[0]) {
+        s->start_error[0] = 0;
+        log_event(&s->log, LOG_INFO, "worker_start_recovered");
+        front_tell_trouble(s);
+    }
+    workers_fill(s);
+}
+
+static void retry(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct supervisor *s = arg;
+    s->spawn_backoff.waiting = false;
+    workers_fill(s);
+}
+
+/* Was this death a failed start? Then the next try waits. */
+static bool died_as_infant(const struct worker *w, bool by_itself)
+{
+    if (w->state == WORKER_STARTING && !w->doomed)
+        return true;
+    uint64_t queries = atomic_load(&w->sup->page->cell[w->cell].queries);
+    return by_itself && queries == 0 && clock_now_ns() - w->started_ns < INFANT_NS;
+}
+
+static enum death_reason reason_of(const struct worker *w, const struct child_end *end)
+{
+    if (w->reason == DEATH_START)
+        return DEATH_START;
+    bool ours = w->doomed && ((end->signal == SIGTERM && w->ladder.stage >= STOP_TERM) ||
+                              (end->signal == SIGKILL && w->ladder.stage == STOP_KILL) ||
+                              (end->signal == 0 && w->reason != DEATH_LINK));
+    if (ours)
+        return w->reason;
+    return end->signal ? DEATH_CRASH : DEATH_EXIT;
+}
+
+static void obituary(struct worker *w, enum death_reason reason, const struct child_end *end)
+{
+    struct supervisor *s = w->sup;
+    bool expected = reason == DEATH_RETIRED;
+    log_event(&s->log, expected ? LOG_DEBUG : LOG_WARN, "worker_death", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
+              LOG_I("slot", w->slot), LOG_S("reason", death_reason_text(reason)), LOG_S("signal", signal_text(end->signal)),
+              LOG_I("signal_number", end->signal), LOG_I("exit_code", end->exit_code),
+              LOG_S("stopped_by", stop_stage_text(w->ladder.stage)), LOG_S("last_words", w->words));
+    atomic_fetch_add(&s->page->deaths[reason], 1);
+    if (reason == DEATH_TIMEOUT || reason == DEATH_CANCEL)
+        atomic_fetch_add(&s->page->stops[w->ladder.stage], 1);
+}
+
+static void on_death(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct worker *w = arg;
+    struct supervisor *s = w->sup;
+    struct child_end end;
+    pid_t pid = w->ends.child.pid;
+    if (!child_reap(&w->ends.child, &end))
+        return;
+    w->ends.child.pid = pid; /* for the log */
+    if (w->log_event)
+        on_output(w->ends.log_fd, 0, w);
+    if (w->status_event && w->state == WORKER_STARTING)
+        on_status(w->ends.status_fd, 0, w);
+    enum death_reason reason = reason_of(w, &end);
+    bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
+    bool infant = died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
+    obituary(w, reason, &end);
+    if (w->slot >= 0 && s->slot[w->slot] == w)
+        s->slot[w->slot] = NULL;
+    if (told) {
+        struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = w->ladder.stage,
+                                 .signal = end.signal, .exit_code = end.exit_code};
+        (void)front_send(s, &m, NULL, 0);
+    }
+    if (infant) {
+        if (!s->start_error[0])
+            start_failed(s, w->words[0] ? w->words : "a worker died while it started");
+        backoff_start(s, &s->spawn_backoff, retry);
+    }
+    bury(w);
+    workers_fill(s);
+    supervisor_announce(s);
+    supervisor_maybe_end(s);
+}
+
+static struct event *watch_fd(struct supervisor *s, int fd, event_callback_fn fn, void *arg)
+{
+    struct event *ev = event_new(s->base, fd, EV_READ | EV_PERSIST, fn, arg);
+    CHECK(ev && event_add(ev, NULL) == 0);
+    return ev;
+}
+
+static int free_cell(const struct supervisor *s)
+{
+    for (int i = 0; i < CONTROL_CELLS; i++)
+        if (atomic_load(&s->page->cell[i].worker) == 0)
+            return i;
+    return -1;
+}
+
+static bool spawn(struct supervisor *s)
+{
+    int cell = free_cell(s);
+    if (cell < 0)
+        return false;
+    struct worker *w = calloc(1, sizeof *w);
+    CHECK(w);
+    w->sup = s;
+    w->id = ++s->last_worker;
+    w->cell = (uint32_t)cell;
+    w->slot = -1;
+    w->generation = s->generation;
+    w->started_ns = clock_now_ns();
+    struct worker_plan plan = {.executable = s->worker_path,
+                               .config_fd = s->config_fd,
+                               .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
+                               .scratch_directory = w->scratch};
+    if (!scratch_make(s, w->id, w->scratch, sizeof w->scratch) || worker_spawn(&plan, w->id, &w->ends) < 0) {
+        char why[256];
+        snprintf(why, sizeof why, "cannot start a worker process: %s", strerror(errno));
+        scratch_remove(w->scratch);
+        free(w);
+        start_failed(s, why);
+        backoff_start(s, &s->spawn_backoff, retry);
+        return false;
+    }
+    struct control_cell *c = &s->page->cell[cell];
+    atomic_store(&c->queries, 0);
+    atomic_store(&c->pid, w->ends.child.pid);
+    atomic_store(&c->worker, w->id);
+    w->next = s->workers;
+    s->workers = w;
+    set_state(w, WORKER_STARTING);
+    atomic_fetch_add(&s->page->spawns, 1);
+    w->pid_event = watch_fd(s, w->ends.child.pidfd, on_death, w);
+    w->status_event = watch_fd(s, w->ends.status_fd, on_status, w);
+    w->log_event = watch_fd(s, w->ends.log_fd, on_output, w);
+    log_event(&s->log, LOG_DEBUG, "worker_spawn", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid));
+    return true;
+}
+
+/* Hands a ready worker to the front. */
+static bool assign(struct supervisor *s, struct worker *w, int slot)
+{
+    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = (uint32_t)slot,
+                               .pid = w->ends.child.pid, .request_bytes = w->ends.request_bytes};
+    if (!front_send(s, &m, (int[]){w->ends.link_fd, w->ends.region_fd}, 2))
+        return false;
+    /* The front's end of the link lives in the front alone: if that dies, the worker sees end of file. */
+    fd_close_p(&w->ends.link_fd);
+    fd_close_p(&w->ends.region_fd);
+    w->slot = slot;
+    s->slot[slot] = w;
+    set_state(w, WORKER_POOL);
+    return true;
+}
+
+static struct worker *oldest_spare(const struct supervisor *s)
+{
+    struct worker *best = NULL;
+    for (struct worker *w = s->workers; w; w = w->next)
+        if (w->state == WORKER_SPARE && !w->doomed && w->generation == s->generation && (!best || w->id < best->id))
+            best = w;
+    return best;
+}
+
+void workers_fill(struct supervisor *s)
+{
+    if (s->killing || (s->draining && s->front.child.pidfd < 0))
+        return;
+    int missing = s->spares;
+    for (int i = 0; i < s->slots; i++) {
+        if (s->slot[i])
+            continue;
+        struct worker *w = s->front.child.pidfd >= 0 ? oldest_spare(s) : NULL;
+        if (!w || !assign(s, w, i))
+            missing++;
+    }
+    for (const struct worker *w = s->workers; w; w = w->next)
+        missing -= !w->doomed && w->generation == s->generation && (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
+    /* While starts fail, one at a time tries whether they work again. */
+    if (s->spawn_backoff.failures > 0 && missing > 1)
+        missing = 1;
+    bool any_starting = false;
+    for (const struct worker *w = s->workers; w; w = w->next)
+        any_starting |= w->state == WORKER_STARTING && !w->doomed;
+    if (s->spawn_backoff.waiting || (s->spawn_backoff.failures > 0 && any_starting))
+        missing = 0;
+    while (missing-- > 0 && spawn(s))
+        ;
+    supervisor_announce(s);
+}
+
+static struct ladder_graces graces(const struct supervisor *s)
+{
+    return (struct ladder_graces){s->cfg->limits.interrupt_grace_ms, s->cfg->limits.term_grace_ms};
+}
+
+void workers_doom(struct worker *w, enum death_reason reason)
+{
+    struct supervisor *s = w->sup;
+    if (!w->doomed) {
+        w->doomed = true;
+        w->reason = reason;
+    }
+    struct ladder_graces g = graces(s);
+    ladder_terminate(&w->ladder, &w->ends.child, &g, clock_now_ns());
+    if (w->slot >= 0 && s->slot[w->slot] == w)
+        s->slot[w->slot] = NULL;
+    set_state(w, w->state == WORKER_STARTING ? WORKER_STARTING : WORKER_DYING);
+}
+
+void workers_forget_front(struct supervisor *s)
+{
+    for (struct worker *w = s->workers; w; w = w->next) {
+        struct control_cell *c = &s->page->cell[w->cell];
+        atomic_store(&c->deadline_ns, 0);
+        atomic_store(&c->job, 0);
+        atomic_store(&c->cancel_job, 0);
+        if (w->state != WORKER_POOL && w->state != WORKER_DYING)
+            continue;
+        if (!w->doomed)
+            workers_doom(w, DEATH_RETIRED);
+        /* Nobody waits for its answer: no grace. */
+        (void)child_signal(&w->ends.child, SIGKILL, 0);
+        w->ladder.stage = STOP_KILL;
+        w->ladder.next_ns = 0;
+    }
+}
+
+void workers_retire_spares(struct supervisor *s)
+{
+    for (struct worker *w = s->workers; w; w = w->next)
+        if ((w->state == WORKER_SPARE || w->state == WORKER_STARTING) && w->generation != s->generation)
+            workers_doom(w, DEATH_RETIRED);
+}

@@ -1,0 +1,41 @@
+/* The thread that waits for interrupts. It is the only one that takes INTERRUPT_SIGNAL, whose value names the job, so that a late signal
+ * never hits the next job. Runs in the worker. */
+#include "link/inherit.h"
+#include "worker/worker.h"
+
+#include <signal.h>
+#include <sys/eventfd.h>
+
+static void *watch(void *arg)
+{
+    struct worker *w = arg;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, INTERRUPT_SIGNAL);
+    for (;;) {
+        siginfo_t info;
+        if (sigwaitinfo(&set, &info) < 0)
+            continue;
+        uint32_t job = (uint32_t)info.si_value.sival_int;
+        pthread_mutex_lock(&w->job_lock);
+        if (job != 0 && w->job == job) {
+            atomic_store(&w->stop, true);
+            engine_interrupt(w->engine);
+            eventfd_write(w->wake_fd, 1);
+        }
+        pthread_mutex_unlock(&w->job_lock);
+    }
+    return NULL;
+}
+
+int watcher_start(struct worker *w)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, 65536);
+    int e = pthread_create(&thread, &attr, watch, w);
+    pthread_attr_destroy(&attr);
+    return e == 0 ? 0 : -1;
+}

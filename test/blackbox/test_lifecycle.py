@@ -1,0 +1,264 @@
+"""Start, drain, new configuration, end."""
+
+import os
+import signal
+
+import pytest
+
+from lib import proc
+from lib.client import Cut, new_id
+from lib.server import run_cli
+from lib.sql import CROSS_JOIN, LEVENSHTEIN, SHORT_WORK
+from lib.wait import stays, wait_until
+
+
+class TestStart:
+    def test_the_ready_line_is_all_there_is_on_stdout(self, start, items):
+        server = start()
+        assert server.stdout_lines == [f"bulkhead ready http={server.address} workers=2 database={items}"]
+        assert server.ready_workers == 2 and server.ready_database == str(items)
+        assert server.address.startswith("127.0.0.1:") and not server.address.endswith(":0")
+
+    def test_ready_means_that_the_first_query_is_answered(self, items):
+        from lib.server import Server
+        for _ in range(3):
+            with Server(items) as server:
+                assert server.client.rows("SELECT 1") == [[1]]
+
+    def test_the_configuration_comes_from_file_environment_and_set_in_this_order(self, start, tmp_path, items):
+        ini = tmp_path / "b.ini"
+        ini.write_text(f"[database]\npath = {items}\n[limits]\ntimeout = 111ms\nqueue_length = 5\ninterrupt_grace = 50ms\n")
+        server = start(None, config=ini, env={"BULKHEAD_LIMITS_TIMEOUT": "222ms", "BULKHEAD_LIMITS_QUEUE_LENGTH": "6"},
+                       set={"limits.timeout": "333ms"})
+        assert server.ready_database == str(items)
+        assert server.client.query(CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 333
+
+    def test_the_log_shows_how_memory_was_divided(self, start):
+        server = start(set={"pool.memory_limit": "auto"})
+        assert server.log_contains("memory_limit|memory"), server.log_text()
+
+    @pytest.mark.parametrize("set, words", [
+        ({"pool.memory_limit": "100TB"}, ("memory",)),
+        ({"pool.workers": "1000", "pool.memory_limit": "1GB"}, ("memory", "overcommit")),
+    ])
+    def test_more_memory_than_there_is_is_refused(self, items, set, words):
+        argv = [x for k, v in set.items() for x in ("--set", f"{k}={v}")]
+        result = run_cli("serve", items, "--listen", "127.0.0.1:0", *argv)
+        assert result.returncode == 2, result
+        assert all(w in result.stderr for w in words), result.stderr
+
+    def test_overcommit_starts_all_the_same(self, start):
+        server = start(set={"pool.memory_limit": "1TB", "pool.memory_cap": "2TB", "pool.overcommit": "yes"})
+        assert server.client.rows("SELECT 1") == [[1]]
+
+
+class TestProcesses:
+    def test_workers_stand_behind_the_front_for_the_cpu(self, server):
+        front = proc.stat(server.front_pid).nice
+        for pid in server.worker_pids():
+            assert proc.stat(pid).nice > front
+
+    def test_only_supervisor_front_and_workers_run(self, server):
+        status = server.status()
+        known = {status["front"]["pid"], *server.worker_pids()}
+        assert {s.pid for s in proc.descendants(server.pid)} == known
+
+    def test_no_process_holds_a_descriptor_it_has_no_use_for(self, server):
+        """CLOEXEC at birth: a worker has no socket of a client, no listening socket, no other worker's link."""
+        with server.client.connect() as c:
+            c.request("GET", "/healthz")
+            listening = {line.split()[9] for line in open("/proc/net/tcp").readlines()[1:]
+                         if line.split()[1].endswith(":%04X" % int(server.address.rpartition(":")[2]))}
+            assert listening
+            for pid in server.worker_pids():
+                for target in proc.fds(pid):
+                    assert target.strip("socket:[]") not in listening, f"worker {pid} has {target}"
+
+    def test_killing_the_supervisor_ends_every_process(self, start):
+        server = start()
+        c = server.client.start_query(LEVENSHTEIN, timeout="60s")
+        wait_until(lambda: any(w["query_id"] for w in server.workers()), "does not run")
+        server.note_processes()
+        server.send_signal(signal.SIGKILL)
+        assert server.wait_end() == -signal.SIGKILL
+        server.assert_nothing_left()
+        with pytest.raises((Cut, OSError)):
+            c.read_response()
+        with pytest.raises(OSError):
+            server.client.get("/healthz")
+
+
+class TestDrain:
+    @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+    def test_a_running_query_is_finished_first(self, start, sig):
+        server = start()
+        mine = new_id()
+        c = server.client.start_query(SHORT_WORK, headers={"Bulkhead-Query-Id": mine})
+        server.wait_running(mine)
+        server.send_signal(sig)
+        assert c.read_response().status == 200
+        assert server.wait_end() == 0
+
+    def test_a_queued_query_is_finished_too(self, start):
+        server = start(set={"pool.workers": 1})
+        mine = new_id()
+        first = server.client.start_query(SHORT_WORK, headers={"Bulkhead-Query-Id": mine})
+        server.wait_running(mine)
+        second = server.client.start_query("SELECT 2 AS two")
+        wait_until(lambda: server.metric("bulkhead_queue_length") == 1, "is not queued")
+        server.send_signal(signal.SIGTERM)
+        assert first.read_response().status == 200
+        response = second.read_response()
+        assert response.status in (200, 503), response
+        assert server.wait_end() == 0
+
+    def test_no_new_connection_is_taken_while_it_drains(self, start):
+        server = start()
+        mine = new_id()
+        c = server.client.start_query(CROSS_JOIN, headers={"Bulkhead-Query-Id": mine}, timeout="1500ms")
+        server.wait_running(mine)
+        server.send_signal(signal.SIGTERM)
+
+        def refused():
+            try:
+                return server.client.query("SELECT 1").status == 503
+            except (OSError, Cut):
+                return True
+        wait_until(refused, "still serves")
+        assert c.read_response().status == 504
+        assert server.wait_end() == 0
+
+    def test_an_idle_connection_does_not_hold_it_up(self, start):
+        server = start(set={"server.shutdown_grace": "20s"})
+        with server.client.connect() as c:
+            assert c.request("GET", "/healthz").status == 200
+            server.send_signal(signal.SIGTERM)
+            wait_until(c.is_closed_by_peer, "the idle connection is still open", 10)
+        assert server.wait_end(15) == 0
+
+    def test_the_grace_has_an_end(self, start):
+        server = start(set={"server.shutdown_grace": "400ms"})
+        mine = new_id()
+        c = server.client.start_query(LEVENSHTEIN, headers={"Bulkhead-Query-Id": mine}, timeout="120s")
+        server.wait_running(mine)
+        server.note_processes()
+        server.send_signal(signal.SIGTERM)
+        try:
+            response = c.read_response()
+            assert response.status in (499, 503, 504), response
+        except Cut:
+            pass
+        assert server.wait_end() == 0
+        server.assert_nothing_left()
+
+    def test_a_second_signal_does_no_harm(self, start):
+        server = start(set={"server.shutdown_grace": "5s"})
+        mine = new_id()
+        c = server.client.start_query(SHORT_WORK, headers={"Bulkhead-Query-Id": mine})
+        server.wait_running(mine)
+        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
+        try:
+            c.read_response()
+        except Cut:
+            pass
+        assert server.wait_end() == 0
+
+    def test_a_bad_database_does_not_hold_it_up(self, start, make_db):
+        server = start(make_db())
+        server.send_signal(signal.SIGTERM)
+        assert server.wait_end(15) == 0
+
+
+class TestReload:
+    def write(self, path, items, **limits):
+        lines = "".join(f"{k} = {v}\n" for k, v in limits.items())
+        path.write_text(f"[database]\npath = {items}\n[limits]\n{lines}")
+
+    def test_a_changed_limit_counts_from_now_on_and_is_logged(self, start, tmp_path, items):
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="60s")
+        server = start(None, config=ini)
+        workers = server.worker_pids()
+        since = server.log_mark()
+        self.write(ini, items, timeout="345ms")
+        server.send_signal(signal.SIGHUP)
+        server.wait_log(r"timeout.*345ms", since=since)
+        assert server.client.query(CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 345
+        assert server.worker_pids() == workers, "a limit of the front needs no new workers"
+
+    @pytest.mark.parametrize("text", ["[limits]\ntimeout = soon\n", "[limits]\ntimeot = 1s\n", "rubbish\n", "[limits\n", "[nowhere]\na = 1\n"])
+    def test_a_broken_file_keeps_the_old_values_and_says_so(self, start, tmp_path, items, text):
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="345ms")
+        server = start(None, config=ini)
+        since = server.log_mark()
+        ini.write_text(text)
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: any(e["level"] == "error" and str(ini) in str(e) for e in server.log_entries(since=since)),
+                   lambda: f"no error in the log:\n{server.log_text()}")
+        assert server.client.query(CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 345
+
+    def test_a_vanished_file_keeps_the_old_values(self, start, tmp_path, items):
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="345ms")
+        server = start(None, config=ini)
+        since = server.log_mark()
+        ini.unlink()
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: [e for e in server.log_entries(since=since) if e["level"] == "error"], "no error in the log")
+        assert server.client.rows("SELECT 1") == [[1]]
+
+    def test_a_new_address_needs_a_restart_and_says_so(self, start, tmp_path, items):
+        ini = tmp_path / "b.ini"
+        ini.write_text(f"[database]\npath = {items}\n[server]\nlisten = 127.0.0.1:0\n")
+        server = start(None, config=ini, listen=None)
+        since = server.log_mark()
+        ini.write_text(f"[database]\npath = {items}\n[server]\nlisten = 127.0.0.1:1\n")
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("restart", since=since)
+        assert server.log_contains("listen", since=since)
+        assert server.client.rows("SELECT 1") == [[1]]
+
+    def test_a_running_query_is_not_disturbed(self, start, tmp_path, items):
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="60s")
+        server = start(None, config=ini)
+        mine = new_id()
+        c = server.client.start_query(SHORT_WORK, headers={"Bulkhead-Query-Id": mine})
+        server.wait_running(mine)
+        self.write(ini, items, timeout="50s", queue_length="10")
+        server.send_signal(signal.SIGHUP)
+        assert c.read_response().status == 200
+        c.close()
+
+    def test_without_a_file_the_signal_does_no_harm(self, start):
+        server = start()
+        for _ in range(5):
+            server.send_signal(signal.SIGHUP)
+        stays(server.is_up, "ended", 0.3)
+        assert server.client.rows("SELECT 1") == [[1]]
+
+    def test_many_reloads_leave_nothing_behind(self, start, tmp_path, items):
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="60s")
+        server = start(None, config=ini)
+        server.settle()
+        before = (len(proc.fds(server.pid)), len(proc.fds(server.front_pid)))
+        for i in range(30):
+            self.write(ini, items, timeout=f"{i + 1}s")
+            since = server.log_mark()
+            server.send_signal(signal.SIGHUP)
+            server.wait_log(rf"\b{i + 1}s\b", since=since)
+        server.settle()
+        assert len(proc.fds(server.pid)) <= before[0] + 1
+        wait_until(lambda: len(proc.fds(server.front_pid)) <= before[1] + 1, lambda: f"{proc.fds(server.front_pid)}")
+
+
+def test_workers_are_replaced_after_so_many_queries(start):
+    server = start(set={"pool.workers": 1, "pool.recycle_after": 5})
+    first = server.worker_pids("pool")[0]
+    for i in range(30):
+        assert server.client.rows("SELECT $1", [i]) == [[i]]
+    wait_until(lambda: proc.is_gone(first), "the first worker still serves")
+    assert os.path.exists("/proc")

@@ -1,0 +1,61 @@
+"""Faults inside the worker at named points (BULKHEAD_FAULT=phase:action): only in builds with -DBULKHEAD_FAULTS=ON."""
+
+import signal
+
+import pytest
+
+from lib.server import WORKER
+from lib.wait import wait_until
+
+pytestmark = [pytest.mark.fault, pytest.mark.skipif(b"BULKHEAD_FAULT" not in (WORKER.read_bytes() if WORKER.exists() else b""),
+                                                    reason="this build has no fault points (cmake -DBULKHEAD_FAULTS=ON)")]
+
+SIGNALS = {"segv": signal.SIGSEGV, "abort": signal.SIGABRT, "kill": signal.SIGKILL, "exit": 0}
+
+
+@pytest.mark.parametrize("action", ["segv", "abort", "kill", "exit"])
+@pytest.mark.parametrize("phase", ["run", "started", "rows", "answer"])
+def test_a_death_in_the_middle_of_a_query(start, phase, action):
+    """Every process's second query dies at that point: the client gets one 502, or its whole answer when that had gone."""
+    server = start(env={"BULKHEAD_FAULT": f"{phase}:{action}:2"}, set={"pool.workers": 1})
+    codes = []
+    for i in range(6):
+        response = server.client.query("SELECT $1 AS i", [i])
+        codes.append(response.status)
+        if response.status == 200:
+            assert response.data == [[i]]
+        else:
+            fields = response.problem(502, "worker_crashed")
+            if action != "exit":
+                assert fields["signal"] in (SIGNALS[action].value, SIGNALS[action].name)
+    assert 200 in codes
+    server.wait_metric("bulkhead_worker_deaths_total", 1, reason="exit" if action == "exit" else "crash")
+    if phase in ("run", "started", "rows"):
+        assert 502 in codes
+
+
+@pytest.mark.parametrize("action", ["stop", "hang"])
+@pytest.mark.parametrize("phase", ["run", "started", "rows"])
+def test_a_hang_in_the_middle_of_a_query_ends_by_the_ladder(start, phase, action):
+    server = start(env={"BULKHEAD_FAULT": f"{phase}:{action}:2"}, set={"pool.workers": 1, "limits.timeout": "400ms"})
+    answers = [server.client.query("SELECT 1") for _ in range(4)]
+    hung = [a for a in answers if a.status != 200]
+    assert hung
+    for a in hung:
+        assert a.problem(504, "timeout")["stopped_by"] in (("kill",) if action == "stop" else ("term", "kill"))
+    assert server.client.query("SELECT 1").status in (200, 504)
+
+
+@pytest.mark.parametrize("action", ["segv", "exit", "kill"])
+@pytest.mark.parametrize("phase", ["open", "ready"])
+def test_workers_that_die_while_they_start_are_no_storm(start, phase, action):
+    server = start(env={"BULKHEAD_FAULT": f"{phase}:{action}"})
+    if phase == "open" or server.ready_workers == 0:
+        assert server.client.get("/readyz").status == 503
+        server.client.query("SELECT 1").problem(503, "unavailable")
+    assert server.client.get("/healthz").status == 200
+
+
+def test_a_worker_that_hangs_while_it_starts_is_given_up(start):
+    server = start(env={"BULKHEAD_FAULT": "open:hang"}, wait_ready=False)
+    wait_until(lambda: server.log_contains("start|spawn|worker"), "no word of it", 30)

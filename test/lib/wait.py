@@ -1,0 +1,29 @@
+"""Waiting on conditions. Nothing in the suites sleeps and hopes; everything waits for something it can name."""
+
+import time
+
+DEFAULT_S = 15.0
+
+
+class Timeout(AssertionError):
+    """A condition did not come true. The limit is generous: it only ends a hanging test."""
+
+
+def wait_until(condition, what, limit_s=DEFAULT_S, every_s=0.01):
+    """Calls `condition` until it returns something true, and returns that."""
+    end = time.monotonic() + limit_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Timeout(f"not within {limit_s:g} s: {what() if callable(what) else what}")
+        time.sleep(every_s)
+
+
+def stays(condition, what, for_s=0.5, every_s=0.02):
+    """Asserts that `condition` holds all the time for `for_s` seconds (for things that must NOT happen)."""
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
+        assert condition(), f"did not stay so: {what() if callable(what) else what}"
+        time.sleep(every_s)

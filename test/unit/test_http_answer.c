@@ -1,0 +1,502 @@
+/* Answers over real sockets: problem documents, streams with every framing, slow and vanishing clients, callbacks exactly once. */
+#include "test_http_fixture.h"
+
+/* A body of `total` known bytes of which `ready` are there; given in pieces of at most `piece`. */
+struct source {
+    uint8_t *data;
+    size_t at, ready, total, piece;
+    bool tells_all;
+};
+
+static size_t source_peek(void *ctx, const uint8_t **ret_data)
+{
+    struct source *s = ctx;
+    *ret_data = s->data + s->at;
+    size_t n = s->ready - s->at;
+    return n < s->piece ? n : s->piece;
+}
+
+static void source_consume(void *ctx, size_t n)
+{
+    struct source *s = ctx;
+    assert_true(n <= s->ready - s->at);
+    memset(s->data + s->at, 0xEE, n); /* what is consumed must not be looked at again */
+    s->at += n;
+}
+
+static bool source_all(void *ctx, size_t n)
+{
+    struct source *s = ctx;
+    return s->tells_all && n == s->ready - s->at;
+}
+
+static struct source source_new(size_t total, size_t ready, size_t piece)
+{
+    struct source s = {.data = malloc(total + 1), .total = total, .ready = ready, .piece = piece};
+    assert_non_null(s.data);
+    for (size_t i = 0; i < total; i++)
+        s.data[i] = (uint8_t)('a' + i * 7 % 26);
+    return s;
+}
+
+static struct body_source as_source(struct source *s)
+{
+    return (struct body_source){.ctx = s, .peek = source_peek, .consume = source_consume, .all = source_all};
+}
+
+static void assert_body(const struct reply *r, size_t len)
+{
+    assert_int_equal(r->body_len, len);
+    for (size_t i = 0; i < len; i++)
+        if (r->body[i] != (char)('a' + i * 7 % 26))
+            fail_msg("body differs at %zu", i);
+}
+
+static struct exchange *ask_and_hold(struct fixture *f, struct client *c, const char *request)
+{
+    f->on_request = hold_exchange;
+    f->held = NULL;
+    client_send(f, c, request);
+    wait_for(f, f->held);
+    return f->held;
+}
+
+#define GET "GET /s HTTP/1.1\r\n" HOST "\r\n"
+
+static void a_stream_grows_with_its_source(void **state)
+{
+    struct fixture *f = *state;
+    for (int mode = 0; mode < 6; mode++) { /* chunked or counted; whole or in pieces; telling its end or not */
+        bool counted = mode % 2;
+        struct client c = client_open(f);
+        struct source s = source_new(3000000, 0, mode / 2 == 1 ? 1000 : SIZE_MAX);
+        s.tells_all = mode / 2 == 2;
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        exchange_stream(x, 200, "text/csv", counted ? (int64_t)s.total : -1, &src);
+        while (f->held && s.ready < s.total) {
+            s.ready = s.ready + 77777 < s.total ? s.ready + 77777 : s.total;
+            exchange_resume(x);
+            client_take(&c, SIZE_MAX);
+            turn(f);
+        }
+        if (!counted) {
+            assert_non_null(f->held);
+            exchange_finish(x);
+        }
+        struct reply r = read_reply(f, &c);
+        assert_true(r.complete);
+        assert_int_equal(r.status, 200);
+        assert_string_equal(reply_header(&r, "Content-Type"), "text/csv");
+        assert_body(&r, s.total);
+        wait_for(f, f->sent == mode + 1);
+        assert_ptr_equal(f->user_seen, f);
+        assert_int_equal(f->gone, 0);
+        reply_free(&r);
+        f->on_request = NULL;
+        client_send(f, &c, GET); /* the connection goes on */
+        r = read_reply(f, &c);
+        assert_string_equal(r.body, "GET /s|");
+        reply_free(&r);
+        free(s.data);
+        client_close(&c);
+    }
+}
+
+static void a_slow_reader_gets_every_byte(void **state)
+{
+    struct fixture *f = *state;
+    for (int mode = 0; mode < 2; mode++) {
+        struct client c = client_open_buffered(f, 4096);
+        struct source s = source_new(8000000, 8000000, mode ? 100003 : SIZE_MAX);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        exchange_stream(x, 200, "text/csv", mode ? 8000000 : -1, &src);
+        wait_for(f, exchange_is_blocked(x));
+        if (!mode)
+            exchange_finish(x);
+        assert_int_equal(f->sent, mode);
+        struct reply r;
+        wait_for(f, client_take(&c, 3333) && parse_reply(&c, false, &r)); /* a sip at a time */
+        assert_body(&r, s.total);
+        wait_for(f, f->sent == mode + 1);
+        assert_int_equal(f->gone, 0);
+        reply_free(&r);
+        free(s.data);
+        client_close(&c);
+    }
+}
+
+static void small_streams_and_empty_ones_end_well(void **state)
+{
+    struct fixture *f = *state;
+    struct client c = client_open(f);
+    int sent = 0;
+    for (int mode = 0; mode < 4; mode++) {
+        struct source s = source_new(10, mode % 2 ? 10 : 0, SIZE_MAX);
+        s.tells_all = true;
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        exchange_stream(x, 200, NULL, mode < 2 ? -1 : (int64_t)s.ready, &src);
+        assert_int_equal(f->sent, sent); /* never from inside exchange_stream */
+        if (mode < 2)
+            exchange_finish(x);
+        struct reply r = read_reply(f, &c);
+        assert_body(&r, s.ready);
+        wait_for(f, f->sent == ++sent);
+        reply_free(&r);
+        free(s.data);
+    }
+    struct source s = source_new(10, 10, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    struct exchange *x = ask_and_hold(f, &c, "HEAD / HTTP/1.1\r\n" HOST "\r\n");
+    exchange_stream(x, 200, NULL, 10, &src);
+    struct reply r = read_reply_to(f, &c, true);
+    assert_string_equal(reply_header(&r, "Content-Length"), "10");
+    assert_int_equal(c.in.len, 0);
+    wait_for(f, f->sent == sent + 1);
+    reply_free(&r);
+    free(s.data);
+    client_close(&c);
+}
+
+static void http10_streams_until_close(void **state)
+{
+    struct fixture *f = *state;
+    for (int abort = 0; abort < 2; abort++) {
+        struct client c = client_open(f);
+        struct source s = source_new(100000, 100000, 999);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_true(exchange_is_http10(x));
+        exchange_stream(x, 200, NULL, -1, &src);
+        if (abort) {
+            exchange_abort(x);
+            wait_for(f, client_take(&c, SIZE_MAX) && (c.eof || c.reset));
+            assert_true(c.reset); /* an orderly end would look like a whole answer */
+        } else {
+            exchange_finish(x);
+            struct reply r = read_reply(f, &c);
+            assert_null(reply_header(&r, "Transfer-Encoding"));
+            assert_string_equal(reply_header(&r, "Connection"), "close");
+            assert_true(r.complete);
+            assert_body(&r, s.total);
+            reply_free(&r);
+        }
+        assert_int_equal(f->sent, 1);
+        free(s.data);
+        client_close(&c);
+    }
+    assert_int_equal(f->gone, 0);
+}
+
+static void an_abort_cuts_the_body(void **state)
+{
+    struct fixture *f = *state;
+    for (int counted = 0; counted < 2; counted++) {
+        struct client c = client_open(f);
+        struct source s = source_new(1000, 500, SIZE_MAX);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        exchange_stream(x, 200, NULL, counted ? 1000 : -1, &src);
+        exchange_abort(x);
+        struct reply r = read_reply(f, &c);
+        assert_false(r.complete);
+        assert_body(&r, 500);
+        reply_free(&r);
+        free(s.data);
+        client_close(&c);
+    }
+    assert_int_equal(f->gone + f->sent, 0);
+    assert_int_equal(http_server_connections(f->server), 0);
+}
+
+static void a_source_that_ends_short_cuts_the_body(void **state)
+{
+    struct fixture *f = *state;
+    struct client c = client_open(f);
+    struct source s = source_new(1000, 500, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    struct exchange *x = ask_and_hold(f, &c, GET);
+    exchange_stream(x, 200, NULL, 1000, &src);
+    exchange_finish(x);
+    assert_int_equal(f->gone, 1);
+    assert_int_equal(f->sent, 0);
+    wait_for(f, client_take(&c, SIZE_MAX) && (c.eof || c.reset));
+    free(s.data);
+    client_close(&c);
+}
+
+static void a_client_that_goes_is_reported_once(void **state)
+{
+    struct fixture *f = *state;
+    for (int mode = 0; mode < 8; mode++) { /* waiting or streaming; EOF or reset; with pipelined bytes waiting or without */
+        bool streaming = mode & 1, reset = mode & 2, flooded = mode & 4;
+        struct client c = client_open_buffered(f, 4096);
+        struct source s = source_new(5000000, 5000000, SIZE_MAX);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        if (flooded) {
+            for (int i = 0; i < 1000; i++)
+                send(c.fd, GET, sizeof GET - 1, MSG_NOSIGNAL);
+            wait_for(f, f->server->paused == 1);
+        }
+        if (streaming) {
+            exchange_stream(x, 200, NULL, -1, &src);
+            wait_for(f, exchange_is_blocked(x));
+        }
+        if (reset)
+            client_cut(&c);
+        else
+            client_close(&c);
+        wait_for(f, f->gone == mode + 1);
+        assert_ptr_equal(f->user_seen, f);
+        wait_for(f, http_server_connections(f->server) == 0);
+        assert_int_equal(http_server_busy(f->server), 0);
+        assert_int_equal(f->server->paused, 0);
+        assert_int_equal(f->server->body_bytes, 0);
+        free(s.data);
+    }
+    assert_int_equal(f->gone, 8);
+    assert_int_equal(f->sent, 0);
+}
+
+static void without_a_user_the_answer_goes_into_the_void(void **state)
+{
+    struct fixture *f = *state;
+    struct client c = client_open(f);
+    struct exchange *x = ask_and_hold(f, &c, GET);
+    exchange_set_user(x, NULL);
+    client_close(&c);
+    wait_for(f, f->server->paused == 1); /* its going has been seen */
+    exchange_answer(x, 200, NULL, "x", 1);
+    wait_for(f, http_server_connections(f->server) == 0);
+    assert_int_equal(f->gone, 0);
+}
+
+static void a_client_that_takes_nothing_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    f->opt.delivery_timeout_ms = 80;
+    set_options(f);
+    struct client c = client_open_buffered(f, 4096);
+    struct source s = source_new(8000000, 8000000, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    struct exchange *x = ask_and_hold(f, &c, GET);
+    exchange_stream(x, 200, NULL, -1, &src);
+    wait_for(f, f->gone == 1);
+    wait_for(f, client_take(&c, SIZE_MAX) && (c.eof || c.reset));
+    assert_true(c.reset);
+    client_close(&c);
+    c = client_open_buffered(f, 4096); /* the same for an answer whose exchange is dead already */
+    x = ask_and_hold(f, &c, GET);
+    exchange_answer(x, 200, NULL, s.data, s.total);
+    assert_int_equal(http_server_busy(f->server), 1);
+    wait_for(f, http_server_connections(f->server) == 0);
+    assert_int_equal(f->gone, 1);
+    client_close(&c);
+    free(s.data);
+}
+
+static void a_source_may_take_longer_than_the_delivery_timeout(void **state)
+{
+    struct fixture *f = *state;
+    f->opt.delivery_timeout_ms = 40;
+    set_options(f);
+    struct client c = client_open(f);
+    struct source s = source_new(10, 5, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    struct exchange *x = ask_and_hold(f, &c, GET);
+    exchange_stream(x, 200, NULL, -1, &src);
+    int64_t start = clock_now_ns();
+    wait_for(f, clock_now_ns() - start > 200 * NS_PER_MS);
+    assert_int_equal(f->gone, 0);
+    s.ready = 10;
+    exchange_finish(x);
+    struct reply r = read_reply(f, &c);
+    assert_body(&r, 10);
+    reply_free(&r);
+    free(s.data);
+    client_close(&c);
+}
+
+static void a_large_answer_to_a_slow_client_is_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct client c = client_open_buffered(f, 4096);
+    struct source s = source_new(8000000, 0, SIZE_MAX);
+    struct exchange *x = ask_and_hold(f, &c, GET GET);
+    exchange_answer(x, 200, NULL, s.data, s.total);
+    memset(s.data, 0, s.total); /* it was copied */
+    f->on_request = NULL;
+    f->held = NULL;
+    struct reply r = read_reply(f, &c);
+    assert_body(&r, s.total);
+    reply_free(&r);
+    r = read_reply(f, &c); /* then the pipelined one */
+    assert_string_equal(r.body, "GET /s|");
+    reply_free(&r);
+    free(s.data);
+    client_close(&c);
+}
+
+static void one_fast_reader_does_not_starve_others(void **state)
+{
+    struct fixture *f = *state;
+    struct client fast = client_open(f), other = client_open(f);
+    struct source s = source_new(64 << 20, 64 << 20, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    struct exchange *x = ask_and_hold(f, &fast, GET);
+    size_t before = s.at;
+    exchange_stream(x, 200, NULL, (int64_t)s.total, &src);
+    assert_in_range(s.at - before, 1, HTTP_STREAM_TURN_BYTES);
+    f->on_request = NULL;
+    client_send(f, &other, GET);
+    struct reply r;
+    wait_for(f, client_take(&fast, SIZE_MAX) && client_take(&other, SIZE_MAX) && (fast.in.len = 0, parse_reply(&other, false, &r)));
+    assert_true(s.at < s.total);
+    reply_free(&r);
+    client_close(&fast);
+    client_close(&other);
+    wait_for(f, f->gone == 1);
+    free(s.data);
+}
+
+static const struct error *problem_to_send;
+
+static void send_problem(struct fixture *f, struct exchange *x)
+{
+    (void)f;
+    exchange_problem(x, problem_to_send, exchange_param(x, "id"));
+}
+
+static void expect_document(struct fixture *f, const struct error *err, const char *status_line, const char *json)
+{
+    problem_to_send = err;
+    f->on_request = send_problem;
+    struct client c = client_open(f);
+    client_send(f, &c, "GET /?id=q1 HTTP/1.1\r\n" HOST "\r\n");
+    struct reply r = read_reply(f, &c);
+    assert_memory_equal(r.head, status_line, strlen(status_line));
+    assert_string_equal(reply_header(&r, "Content-Type"), "application/problem+json");
+    assert_string_equal(r.body, json);
+    if (err->retry_after_s)
+        assert_int_equal(atoi(reply_header(&r, "Retry-After")), err->retry_after_s);
+    else
+        assert_null(reply_header(&r, "Retry-After"));
+    assert_null(reply_header(&r, "Connection"));
+    reply_free(&r);
+    client_close(&c);
+}
+
+static void problems_have_the_contracts_fields(void **state)
+{
+    struct fixture *f = *state;
+    struct error e;
+#define HEADS(status, title) "{\"status\":" status ",\"title\":\"" title "\",\"detail\":\"why \\\"x\\\"\\n\",\"code\":"
+#define SET(code) error_set(&e, code, "why \"x\"\n")
+    SET(ERR_NOT_FOUND);
+    expect_document(f, &e, "HTTP/1.1 404 Not Found\r\n", HEADS("404", "Not found") "\"not_found\",\"query_id\":\"q1\"}\n");
+    SET(ERR_FORBIDDEN);
+    strcpy(e.what, "COPY");
+    expect_document(f, &e, "HTTP/1.1 403 Forbidden\r\n", HEADS("403", "Forbidden") "\"forbidden\",\"query_id\":\"q1\",\"what\":\"COPY\"}\n");
+    SET(ERR_SQL);
+    strcpy(e.error_type, "Parser");
+    e.position = 8;
+    expect_document(f, &e, "HTTP/1.1 400 Bad Request\r\n",
+                    HEADS("400", "The statement failed") "\"sql_error\",\"query_id\":\"q1\",\"error_type\":\"Parser\",\"position\":8}\n");
+    SET(ERR_WORKER_CRASHED);
+    e.signal = 11;
+    expect_document(f, &e, "HTTP/1.1 502 Bad Gateway\r\n",
+                    HEADS("502", "The worker process died while running this query")
+                    "\"worker_crashed\",\"query_id\":\"q1\",\"signal\":\"SIGSEGV\"}\n");
+    e.signal = 0;
+    expect_document(f, &e, "HTTP/1.1 502 Bad Gateway\r\n",
+                    HEADS("502", "The worker process died while running this query") "\"worker_crashed\",\"query_id\":\"q1\"}\n");
+    SET(ERR_TIMEOUT);
+    e.limit_ms = 5000;
+    e.stopped_by = STOP_TERM;
+    expect_document(f, &e, "HTTP/1.1 504 Gateway Timeout\r\n",
+                    HEADS("504", "The query ran out of time") "\"timeout\",\"query_id\":\"q1\",\"limit_ms\":5000,\"stopped_by\":\"term\"}\n");
+    SET(ERR_OUT_OF_MEMORY);
+    e.limit_bytes = 1000000;
+    expect_document(f, &e, "HTTP/1.1 507 Insufficient Storage\r\n",
+                    HEADS("507", "The query ran out of memory")
+                    "\"out_of_memory\",\"query_id\":\"q1\",\"limit_bytes\":1000000,\"stopped_by\":\"engine\"}\n");
+    SET(ERR_RESULT_TOO_LARGE);
+    e.limit_bytes = 7;
+    expect_document(f, &e, "HTTP/1.1 413 ", HEADS("413", "The result is too large") "\"result_too_large\",\"query_id\":\"q1\",\"limit_bytes\":7}\n");
+    SET(ERR_OVERLOADED);
+    e.retry_after_s = 3;
+    expect_document(f, &e, "HTTP/1.1 503 Service Unavailable\r\n",
+                    HEADS("503", "Overloaded") "\"overloaded\",\"query_id\":\"q1\",\"retry_after_s\":3}\n");
+    for (int code = ERR_BAD_REQUEST; code < ERR_COUNT; code++) { /* every status has its own phrase */
+        char line[40];
+        error_set(&e, code, "x");
+        snprintf(line, sizeof line, "HTTP/1.1 %d Status\r\n", error_http_status(code));
+        problem_to_send = &e;
+        struct reply r = ask(f, GET, strlen(GET), error_http_status(code), false);
+        assert_int_not_equal(strncmp(r.head, line, strlen(line)), 0);
+        reply_free(&r);
+    }
+    memset(e.detail, '\x01', sizeof e.detail - 1); /* the longest text there can be */
+    e.detail[sizeof e.detail - 1] = 0;
+    struct reply r = ask(f, GET, strlen(GET), error_http_status(e.code), false);
+    assert_true(r.body_len > 6 * (sizeof e.detail - 1));
+    reply_free(&r);
+}
+
+static void freeing_the_server_tells_living_exchanges(void **state)
+{
+    struct fixture *f = *state;
+    struct client a = client_open(f), b = client_open(f), c = client_open(f);
+    struct source s = source_new(10, 5, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    exchange_stream(ask_and_hold(f, &a, GET), 200, NULL, -1, &src);
+    ask_and_hold(f, &b, GET);
+    client_send(f, &c, "GET / HT");
+    wait_for(f, http_server_connections(f->server) == 3);
+    http_server_free(f->server);
+    f->server = NULL;
+    assert_int_equal(f->gone, 2);
+    client_close(&a);
+    client_close(&b);
+    client_close(&c);
+    free(s.data);
+}
+
+static void running_out_of_fds_only_delays_a_client(void **state)
+{
+    struct fixture *f = *state;
+    struct client c = client_open(f);
+    int spare[4096], n = 0;
+    while (n < 4096 && (spare[n] = dup(f->listen_fd)) >= 0)
+        n++;
+    if (n == 4096)
+        skip(); /* the limit of this shell is too high to reach */
+    f->log.level = LOG_ERROR;
+    client_send(f, &c, GET);
+    wait_for(f, !f->server->accepting);
+    assert_int_equal(http_server_connections(f->server), 0);
+    while (n > 0)
+        close(spare[--n]);
+    struct reply r = read_reply(f, &c);
+    assert_int_equal(r.status, 200);
+    reply_free(&r);
+    client_close(&c);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
+    const struct CMUnitTest tests[] = {
+        TEST(a_stream_grows_with_its_source), TEST(a_slow_reader_gets_every_byte), TEST(small_streams_and_empty_ones_end_well),
+        TEST(http10_streams_until_close), TEST(an_abort_cuts_the_body), TEST(a_source_that_ends_short_cuts_the_body),
+        TEST(a_client_that_goes_is_reported_once), TEST(without_a_user_the_answer_goes_into_the_void),
+        TEST(a_client_that_takes_nothing_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
+        TEST(a_large_answer_to_a_slow_client_is_whole), TEST(one_fast_reader_does_not_starve_others),
+        TEST(problems_have_the_contracts_fields), TEST(freeing_the_server_tells_living_exchanges),
+        TEST(running_out_of_fds_only_delays_a_client),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
