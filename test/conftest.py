@@ -7,12 +7,17 @@ from lib.db import Db
 from lib.server import BULKHEAD, WORKER, Server
 
 
-def pytest_sessionstart(session):
+def pytest_sessionstart():
     proc.become_subreaper()
-    if not session.config.option.collectonly:
-        for binary in (BULKHEAD, WORKER):
-            if not binary.exists():
-                pytest.exit(f"{binary} is missing: run `make build` first, or set BULKHEAD_BUILD", returncode=2)
+
+
+def pytest_collection_finish(session):
+    ours = any(part in ("blackbox", "fault") for item in session.items for part in item.path.parts)
+    if not ours or session.config.option.collectonly:
+        return
+    for binary in (BULKHEAD, WORKER):
+        if not binary.exists():
+            pytest.exit(f"{binary} is missing: run `make build` first, or set BULKHEAD_BUILD", returncode=2)
 
 
 @pytest.fixture(scope="session")

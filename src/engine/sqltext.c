@@ -226,6 +226,8 @@ static const struct {
     {"checkpoint", SQL_NOT_PURE},
     {"copy_database", SQL_PROCESS},
     {"current_connection_id", SQL_NOT_PURE},
+    {"current_localtime", SQL_NOT_PURE}, /* folded to a constant when the statement is prepared, with the next one as well */
+    {"current_localtimestamp", SQL_NOT_PURE},
     {"current_query", SQL_NOT_PURE},
     {"current_query_id", SQL_NOT_PURE},
     {"current_transaction_id", SQL_NOT_PURE},
@@ -258,6 +260,8 @@ static const struct {
     {"getvariable", SQL_NOT_PURE},
     {"import_database", SQL_PROCESS},
     {"json_execute_serialized_sql", SQL_PROCESS}, /* hides any other name */
+    {"localtime", SQL_NOT_PURE},
+    {"localtimestamp", SQL_NOT_PURE},
     {"nextval", SQL_NOT_PURE},
     {"query", SQL_PROCESS}, /* with a text that is put together, hides any other name */
     {"query_table", SQL_NOT_PURE},

@@ -81,9 +81,10 @@ CELL(put_timestamp_tz)
     int64_t v = AT(int64_t);
     if (v == INT64_MAX || v == -INT64_MAX || (v / 1000 < exact && v / 1000 > -exact))
         return datetime_put_timestamp_utc(p, v);
-    int64_t micros = (v % 1000 + 1000) % 1000, millis = (v - micros) / 1000;
-    return datetime_put_timestamp_utc(p, (int64_t)(double)millis * 1000 + micros);
+    int64_t micros = (v % 1000 + 1000) % 1000, millis = v / 1000 - (v % 1000 < 0);
+    return datetime_put_timestamp_utc_parts(p, (int64_t)(double)millis, micros);
 }
+
 CELL(put_interval)
 {
     struct {

@@ -106,6 +106,18 @@ uint8_t *datetime_put_time_tz(uint8_t *p, uint64_t packed)
     return p;
 }
 
+static uint8_t *put_instant(uint8_t *p, int64_t seconds, uint64_t fraction, unsigned digits)
+{
+    int64_t days = seconds / 86400, clock = seconds % 86400;
+    if (clock < 0) {
+        clock += 86400;
+        days--;
+    }
+    p = put_days(p, days);
+    *p++ = ' ';
+    return put_subsecond(put_clock(p, (uint64_t)clock), fraction, digits);
+}
+
 uint8_t *datetime_put_timestamp(uint8_t *p, int64_t value, enum datetime_unit unit)
 {
     static const int64_t per_second[] = {1, 1000, 1000000, 1000000000};
@@ -116,20 +128,23 @@ uint8_t *datetime_put_timestamp(uint8_t *p, int64_t value, enum datetime_unit un
         fraction += per_second[unit];
         seconds--;
     }
-    int64_t days = seconds / 86400, clock = seconds % 86400;
-    if (clock < 0) {
-        clock += 86400;
-        days--;
-    }
-    p = put_days(p, days);
-    *p++ = ' ';
-    return put_subsecond(put_clock(p, (uint64_t)clock), (uint64_t)fraction, 3 * (unsigned)unit);
+    return put_instant(p, seconds, (uint64_t)fraction, 3 * (unsigned)unit);
 }
 
 uint8_t *datetime_put_timestamp_utc(uint8_t *p, int64_t micros)
 {
     p = datetime_put_timestamp(p, micros, UNIT_MICROS);
     return micros == INT64_MAX || micros == -INT64_MAX ? p : put_text(p, "+00");
+}
+
+uint8_t *datetime_put_timestamp_utc_parts(uint8_t *p, int64_t millis, int64_t micros)
+{
+    int64_t seconds = millis / 1000, fraction = millis % 1000;
+    if (fraction < 0) {
+        fraction += 1000;
+        seconds--;
+    }
+    return put_text(put_instant(p, seconds, (uint64_t)(fraction * 1000 + micros), 6), "+00");
 }
 
 static uint8_t *put_unit(uint8_t *p, const uint8_t *start, int32_t n, const char *name)

@@ -14,5 +14,7 @@ enum datetime_unit { UNIT_SECONDS, UNIT_MILLIS, UNIT_MICROS, UNIT_NANOS };
 /* Since 1970-01-01 00:00:00; INT64_MAX, -INT64_MAX: infinities */
 uint8_t *datetime_put_timestamp(uint8_t *p, int64_t value, enum datetime_unit unit);
 uint8_t *datetime_put_timestamp_utc(uint8_t *p, int64_t micros); /* with +00 */
+/* The same from whole milliseconds and the 0..999 microseconds behind them: reaches further than one count of microseconds. */
+uint8_t *datetime_put_timestamp_utc_parts(uint8_t *p, int64_t millis, int64_t micros);
 
 uint8_t *datetime_put_interval(uint8_t *p, int32_t months, int32_t days, int64_t micros);

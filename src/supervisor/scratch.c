@@ -1,8 +1,8 @@
 /* Scratch directories for spilling: one root per server, one directory per worker, wiped when the worker dies, and all that a killed
- * server left behind wiped by the next one. A root belongs to a living server as long as its lock is held. Runs in the supervisor
- * and the command line. */
+ * server left behind wiped by the next one. A root belongs to a living server (or command) as long as its lock is held. Runs in the
+ * supervisor and the command line. */
+#include "supervisor/scratch.h"
 #include "core/fd.h"
-#include "supervisor/supervisor_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #define PREFIX "bulkhead-scratch-"
+/* Somebody who starts at the same moment may take a new root, not yet locked, for a dead one's. */
+#define OPEN_TRIES 10
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -32,18 +34,23 @@ void scratch_remove(const char *path)
         (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-/* The root's lock, taken; -1 when a living server holds it or it is not ours. */
+/* The root's lock, taken; -1 with errno: EWOULDBLOCK a living server holds it, ENOENT it was removed meanwhile. */
 static int take_lock(const char *root)
 {
     char path[2200];
+    struct stat st;
     snprintf(path, sizeof path, "%s/lock", root);
     auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0)
         return -1;
+    if (st.st_nlink == 0) {
+        errno = ENOENT;
+        return -1;
+    }
     return take_fd(&fd);
 }
 
-static void remove_stale(struct supervisor *s, const char *parent)
+static void remove_stale(struct log *log, const char *parent)
 {
     DIR *d = opendir(parent);
     if (!d)
@@ -60,45 +67,51 @@ static void remove_stale(struct supervisor *s, const char *parent)
         auto_close int lock = take_lock(root);
         if (lock < 0)
             continue;
-        log_event(&s->log, LOG_INFO, "scratch_wiped", LOG_S("directory", root));
+        log_event(log, LOG_INFO, "scratch_wiped", LOG_S("directory", root));
         scratch_remove(root);
     }
     closedir(d);
 }
 
-int scratch_open(struct supervisor *s, struct error *err)
+int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, struct log *log, struct error *err)
 {
-    s->scratch_lock = -1;
-    if (s->cfg->pool.scratch_limit_bytes == 0)
+    *s = SCRATCH_NONE;
+    if (limit_bytes == 0)
         return 0;
-    const char *parent = s->cfg->pool.scratch_directory;
     if (!parent[0])
         parent = "/var/tmp"; /* on disk: a tmpfs would count as memory */
-    remove_stale(s, parent);
-    snprintf(s->scratch_root, sizeof s->scratch_root, "%s/" PREFIX "XXXXXX", parent);
-    if (!mkdtemp(s->scratch_root) || (s->scratch_lock = take_lock(s->scratch_root)) < 0) {
-        error_set(err, ERR_UNAVAILABLE, "cannot make a scratch directory below %s: %s (set pool.scratch_directory, or pool.scratch_limit=0)",
-                  parent, strerror(errno));
-        s->scratch_root[0] = 0;
-        return -1;
+    remove_stale(log, parent);
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        snprintf(s->root, sizeof s->root, "%s/" PREFIX "XXXXXX", parent);
+        if (!mkdtemp(s->root))
+            break;
+        s->lock = take_lock(s->root);
+        if (s->lock >= 0)
+            return 0;
+        if (errno != EWOULDBLOCK && errno != ENOENT)
+            break;
     }
-    return 0;
+    error_set(err, ERR_UNAVAILABLE, "cannot make a scratch directory below %s: %s (set pool.scratch_directory, or pool.scratch_limit=0)",
+              parent, strerror(errno));
+    *s = SCRATCH_NONE;
+    return -1;
 }
 
-bool scratch_make(struct supervisor *s, uint32_t worker, char *ret, size_t cap)
+bool scratch_make(const struct scratch *s, uint32_t worker, char *ret, size_t cap)
 {
     ret[0] = 0;
-    if (!s->scratch_root[0])
+    if (!s->root[0])
         return true;
-    snprintf(ret, cap, "%s/w%u", s->scratch_root, worker);
+    snprintf(ret, cap, "%s/w%u", s->root, worker);
     if (mkdir(ret, 0700) == 0)
         return true;
     ret[0] = 0;
     return false;
 }
 
-void scratch_close(struct supervisor *s)
+void scratch_close(struct scratch *s)
 {
-    scratch_remove(s->scratch_root);
-    fd_close_p(&s->scratch_lock);
+    scratch_remove(s->root);
+    fd_close_p(&s->lock);
+    *s = SCRATCH_NONE;
 }

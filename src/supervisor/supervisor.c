@@ -175,9 +175,14 @@ static int refuse_unprotected(const struct supervisor *s, struct error *err)
     return 0;
 }
 
+static int open_scratch(struct supervisor *s, struct error *err)
+{
+    return scratch_open(&s->scratch, s->cfg->pool.scratch_directory, s->cfg->pool.scratch_limit_bytes, &s->log, err);
+}
+
 static void clean_up(struct supervisor *s)
 {
-    scratch_close(s);
+    scratch_close(&s->scratch);
     if (s->socket_path)
         unlink(s->socket_path);
     free(s->socket_path);
@@ -202,13 +207,13 @@ static void clean_up(struct supervisor *s)
 
 int supervisor_run(const struct supervisor_options *opts)
 {
-    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch_lock = -1};
+    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE};
     s.front.child = CHILD_NONE;
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
     int refused = refuse_unprotected(&s, &err) < 0 || resolve_sizes(&s, &err) < 0;
-    if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || scratch_open(&s, &err) < 0 || make_loop(&s, &err) < 0) {
+    if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || open_scratch(&s, &err) < 0 || make_loop(&s, &err) < 0) {
         fprintf(stderr, "bulkhead serve: %s\n", err.detail);
         clean_up(&s);
         return refused || err.code == ERR_BAD_REQUEST ? 2 : 1;

@@ -6,6 +6,7 @@
 #include "link/control.h"
 #include "supervisor/child.h"
 #include "supervisor/ladder.h"
+#include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
 #include "supervisor/supervisor.h"
 #include <event2/event.h>
@@ -62,8 +63,7 @@ struct supervisor {
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
     char *worker_path;
-    char scratch_root[2048]; /* "" for none */
-    int scratch_lock;
+    struct scratch scratch;
 
     struct worker *workers;
     uint32_t last_worker;
@@ -112,12 +112,6 @@ void watch_timer(evutil_socket_t fd, short what, void *arg);
 void front_start(struct supervisor *s);
 bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
 void front_tell_trouble(struct supervisor *s);
-
-/* scratch.c */
-int scratch_open(struct supervisor *s, struct error *err);
-bool scratch_make(struct supervisor *s, uint32_t worker, char *ret, size_t cap);
-void scratch_remove(const char *path);
-void scratch_close(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);

@@ -236,7 +236,7 @@ static bool spawn(struct supervisor *s)
                                .config_fd = s->config_fd,
                                .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
                                .scratch_directory = w->scratch};
-    if (!scratch_make(s, w->id, w->scratch, sizeof w->scratch) || worker_spawn(&plan, w->id, &w->ends) < 0) {
+    if (!scratch_make(&s->scratch, w->id, w->scratch, sizeof w->scratch) || worker_spawn(&plan, w->id, &w->ends) < 0) {
         char why[256];
         snprintf(why, sizeof why, "cannot start a worker process: %s", strerror(errno));
         scratch_remove(w->scratch);

@@ -281,9 +281,9 @@ static const char *const rows_of_values[] = {
     "(VALUES (0::HUGEINT), (-1), (9223372036854775808), (-9223372036854775809), (18446744073709551616), "
     "(99999999999999999999999999999999999999), (-170141183460469231731687303715884105728), (10000000000000000000), (NULL)) t(x)",
     "(VALUES (0::UHUGEINT), (18446744073709551615), (18446744073709551616), (340282366920938463463374607431768211455), (NULL)) t(x)",
-    "(VALUES (0::BIGNUM), (-1), (255), (-256), (65536), (18446744073709551616), ('-18446744073709551616'), "
+    "(SELECT t::BIGNUM x FROM (VALUES ('0'), ('-1'), ('255'), ('-256'), ('65536'), ('18446744073709551616'), ('-18446744073709551616'), "
     "('123456789012345678901234567890123456789012345678901234567890'), ('-100000000000000000000000000000000000000'), "
-    "('1' || repeat('0', 700)), ('-' || repeat('9', 3000)), (NULL)) t(x)",
+    "('1' || repeat('0', 700)), ('-' || repeat('9', 3000)), (NULL)) v(t))",
     "(VALUES (''::BLOB), ('a'::BLOB), ('\\x00\\xFF a\\x27\\x22,\\x5C=[~\\x7F\\x80'::BLOB), (' x'::BLOB), ('null'::BLOB), (NULL)) t(x)",
     "(VALUES ('0'::BIT), ('1'::BIT), ('10101'::BIT), ('11111111'::BIT), ('111111110'::BIT), (bitstring('1', 3000)), (NULL)) t(x)",
     "(VALUES (''), ('a'), (e'\\x01\\x1f\\x7f\\x0b\\x08\\x0c\\r\\n\\t\"\\\\/é'), ('🦆🦆'), (repeat('x', 70000)), (repeat('\"', 70000)), "
@@ -431,7 +431,10 @@ static void test_random_bit_patterns_of_floats_match_the_engine(void **state)
      * checks that ours read back as the same number */
     uint64_t compared = compare(w, "SELECT d, to_json(d)::VARCHAR, d::VARCHAR FROM reals WHERE TRY_CAST(d::VARCHAR AS DOUBLE) = d", 65536);
     assert_true(compared > (uint64_t)n * 9 / 10);
-    compared = compare(w, "SELECT f, to_json(f)::VARCHAR, f::VARCHAR FROM reals WHERE TRY_CAST(f::VARCHAR AS FLOAT) = f", 65536);
+    /* For one float in a hundred (its shortest text lies half-way, or on the edge of the interval) the engine gives up on the shortest and
+     * prints the DOUBLE of the same value, 2493000.75 for 2493000.8: those are left out; ours reads back as the same number as well. */
+    compared = compare(w, "SELECT f, to_json(f)::VARCHAR, f::VARCHAR FROM reals WHERE TRY_CAST(f::VARCHAR AS FLOAT) = f "
+                          "AND f::VARCHAR <> f::DOUBLE::VARCHAR", 65536);
     assert_true(compared > (uint64_t)n * 9 / 10);
 }
 
@@ -439,8 +442,11 @@ static void check_type_names(struct world *w, const char *sql)
 {
     char *describe;
     assert_true(asprintf(&describe, "SELECT column_name, column_type FROM (DESCRIBE %s)", sql) > 0);
-    duckdb_result want = stream(w, describe), got = stream(w, sql);
-    struct columns *names = columns_new(&want), *columns = columns_new(&got);
+    duckdb_result want, got = stream(w, sql); /* one streamed result at a time: the other is materialised, and first */
+    struct columns *columns = columns_new(&got);
+    duckdb_destroy_result(&got);
+    assert_int_equal(duckdb_query(w->con, describe, &want), DuckDBSuccess);
+    struct columns *names = columns_new(&want);
     uint32_t count, two, checked = 0;
     const struct column *n = columns_get(names, &two), *c = columns_get(columns, &count);
     duckdb_data_chunk chunk;
@@ -460,7 +466,6 @@ static void check_type_names(struct world *w, const char *sql)
     columns_free(names);
     columns_free(columns);
     duckdb_destroy_result(&want);
-    duckdb_destroy_result(&got);
     free(describe);
 }
 
@@ -469,11 +474,11 @@ static void test_type_names_are_those_of_describe(void **state)
     struct world *w = *state;
     check_type_names(w, "SELECT * FROM test_all_types()");
     run(w, "CREATE TYPE mood AS ENUM('sad', 'it''s', '')");
-    check_type_names(w, "SELECT 1::DECIMAL(1,0) a, 1::DECIMAL(38,38) * 0 b, NULL::mood c, [NULL::mood] d, '1'::JSON e, ['1'::JSON] f, 1::VARIANT g, "
+    check_type_names(w, "SELECT 1::DECIMAL(1,0) a, 0::DECIMAL(38,38) b, NULL::mood c, [NULL::mood] d, '1'::JSON e, ['1'::JSON] f, 1::VARIANT g, "
                         "'POINT(1 2)'::GEOMETRY h, ROW(1, 'a') i, {'a b': 1, 'select': 2, 'A': 3, 'x\"y': 4, 'name': 5, 'ok1': 6, '1no': 7, 'é': 8} j, "
-                        "NULL::UNION(\"a b\" INTEGER, c VARCHAR[][3]) k, MAP {1: {'a': [1]}} l, [[1]]::INTEGER[2][] m, "
+                        "NULL::UNION(\"a b\" INTEGER, c VARCHAR[][3]) k, MAP {1: {'a': [1]}} l, [[1, 2]]::INTEGER[2][] m, "
                         "{'v': 1::VARIANT, 'j': '1'::JSON, 'd': 1.5, 't': now(), 'i': INTERVAL 1 DAY} n, NULL o, [] p, [NULL] q, "
-                        "1::BIGNUM r, '1'::BIT s, uuid() t, '1'::TIME_NS u, '12:00:00+00'::TIMETZ v, ''::BLOB x, ROW(ROW(1)) y, "
+                        "1::BIGNUM r, '1'::BIT s, uuid() t, '00:00:01'::TIME_NS u, '12:00:00+00'::TIMETZ v, ''::BLOB x, ROW(ROW(1)) y, "
                         "1::UINTEGER \"weird \"\" name\", '00:00'::TIME z");
     duckdb_result r = stream(w, "SELECT string_agg('\"' || keyword_name || '\" := 1', ', ') FROM (SELECT DISTINCT keyword_name FROM duckdb_keywords())");
     struct columns *columns = columns_new(&r);

@@ -1,0 +1,31 @@
+/* One worker for one query: its scratch directory, its start, its end. Knows no SQL and no formats. Runs in the command line. */
+#pragma once
+#include "core/config.h"
+#include "core/errors.h"
+#include "link/ring.h"
+#include "supervisor/scratch.h"
+#include "supervisor/spawn.h"
+
+#define QUERY_WORKER_WORDS 4096
+
+struct query_worker {
+    struct worker_ends ends;
+    struct scratch scratch;
+    struct ring ring;
+    char words[QUERY_WORKER_WORDS]; /* the first of what it printed; for the report of a crash */
+    size_t words_len;
+    bool has_ended;
+    struct child_end end;           /* how, once has_ended */
+};
+
+/* Starts it and waits until it is ready. `cfg` has no `auto` any more. A signal on signal_fd ends the wait. 0; -1 with *err: ERR_UNAVAILABLE
+ * (with the worker's own words), ERR_CANCELLED. query_worker_stop must follow in either case. */
+int query_worker_start(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err);
+/* Keeps what it printed; nothing of that is shown while all goes well. */
+void query_worker_listen(struct query_worker *w);
+/* True once the process has ended; reaps it. */
+bool query_worker_reap(struct query_worker *w);
+/* Its end, which nobody here asked for, in words, with what it printed. Always -1. */
+int query_worker_crashed(struct query_worker *w, const char *what, enum error_code code, struct error *err);
+/* Kills it if it still runs, waits for its end, removes what it had. */
+void query_worker_stop(struct query_worker *w);

@@ -1,0 +1,16 @@
+/* Time for deadlines. Runs in every process. */
+#pragma once
+#include <stdint.h>
+#include <time.h>
+
+#define NS_PER_US INT64_C(1000)
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S INT64_C(1000000000)
+
+/* CLOCK_MONOTONIC, the same in all processes of the machine; never jumps. */
+static inline int64_t clock_now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}

@@ -1,0 +1,8 @@
+/* Checking and cutting UTF-8 (RFC 3629: no surrogates, nothing above U+10FFFF, shortest forms only). Pure. Runs in every process. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+bool utf8_valid(const char *text, size_t len);
+/* The longest prefix of at most `max` bytes that does not end inside a character. `text` has max bytes or ends with a NUL before. */
+size_t utf8_cut(const char *text, size_t max);

@@ -1,0 +1,24 @@
+/* Scratch directories for spilling: one root per server or command, one directory below it per worker. Knows nothing of what is spilled.
+ * Runs in the supervisor and the command line. */
+#pragma once
+#include "core/errors.h"
+#include "core/log.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct scratch {
+    char root[2048]; /* "": no spilling */
+    int lock;        /* held while the root is in use; -1: none */
+};
+#define SCRATCH_NONE ((struct scratch){.lock = -1})
+
+/* Makes a root below `parent` ("": /var/tmp) and wipes the roots there whose owners are dead; with a limit of 0 there is none.
+ * 0; -1 with *err, and then *s is SCRATCH_NONE. */
+int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, struct log *log, struct error *err);
+/* A worker's directory; "" when there is no spilling. False with errno. */
+bool scratch_make(const struct scratch *s, uint32_t worker, char *ret, size_t cap);
+/* Removes a directory with all in it; "" is nothing. */
+void scratch_remove(const char *path);
+/* Removes the root and gives its lock back. Accepts SCRATCH_NONE and leaves it behind. */
+void scratch_close(struct scratch *s);
