@@ -11,15 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define STDIN_SQL_MAX ((size_t)64 << 20) /* limits.max_sql_bytes, which is not known yet, is the real limit */
 
 static const struct query_format formats[] = {
-    {"table", 0, "", .is_table = true},
-    {"json", 0, ".json "},
+    {"table", FORMAT_JSON, "", .is_table = true},
+    {"json", FORMAT_JSON, ".json "},
     {"ndjson", QUERY_FORMAT_NOT_BUILT, ".ndjson .jsonl "},
-    {"csv", 1, ".csv "},
+    {"csv", FORMAT_CSV, ".csv "},
     {"arrow", QUERY_FORMAT_NOT_BUILT, ".arrow .arrows ", .is_binary = true},
     {"parquet", QUERY_FORMAT_NOT_BUILT, ".parquet ", .is_binary = true},
 };

@@ -1,5 +1,6 @@
 /* The arguments of `bulkhead query`, and the table of result formats. Knows no file and no worker. Runs in the command line. */
 #pragma once
+#include "core/formats.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,7 +10,7 @@
 /* A format as users name it. */
 struct query_format {
     const char *name;
-    uint32_t wire;      /* enum result_format of the worker's side (result/encoder.h), which this layer does not see; or not built */
+    uint32_t wire;      /* enum result_format; or not built */
     const char *endings; /* of file names that choose it when no format is given: ".csv " each */
     bool is_table;      /* drawn here, from the wire format */
     bool is_binary;     /* not for a terminal */

@@ -1,6 +1,7 @@
 /* A query's way through the front: request -> job -> ring -> client. The bytes of a result go from the worker's ring to the socket;
  * nothing here copies or reads them. Runs in the front. */
 #include "core/clock.h"
+#include "core/formats.h"
 #include "front/front.h"
 #include "front/query_request.h"
 
@@ -8,8 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define FORMAT_JSON_NUMBER 0u /* enum result_format of the worker's side (result/encoder.h), which the front does not see */
-#define FORMAT_RAW_NUMBER 2u
 #define CLIENT_ID_HEADER "Bulkhead-Query-Id"
 
 struct query {
@@ -318,7 +317,7 @@ void query_post(struct front *f, struct exchange *x)
     j->params_len = r.params_len;
     j->timeout_ms = r.timeout_ms;
     j->max_rows = r.max_rows;
-    j->format = FORMAT_JSON_NUMBER;
+    j->format = FORMAT_JSON;
     submit(q);
 }
 
@@ -331,6 +330,6 @@ void query_schema(struct front *f, struct exchange *x)
     j->sql = strdup("");
     CHECK(j->sql);
     j->timeout_ms = f->cfg->limits.timeout_ms;
-    j->format = FORMAT_RAW_NUMBER; /* with no SQL: the worker's own statement for the schema */
+    j->format = FORMAT_RAW; /* with no SQL: the worker's own statement for the schema */
     submit(q);
 }

@@ -26,7 +26,11 @@ struct link_run {
     uint32_t params_bytes; /* behind it; JSON text */
     uint64_t max_rows;     /* 0: no limit */
     int64_t queue_us;      /* for the result's stats */
-    uint32_t format;       /* enum result_format's value */
+    uint64_t max_bytes;    /* of the result, as it leaves; 0: no limit */
+    uint32_t format;       /* enum result_format */
+    uint32_t coding;       /* enum result_coding: of the whole body */
+    uint32_t ipc_coding;   /* enum result_coding: of the buffers inside an Arrow stream */
+    uint32_t big_numbers_as_text; /* JSON: integers beyond 2^53 and decimals as strings */
     uint32_t inline_bytes; /* the first doorbell comes when so many bytes are ready */
     char query_id[QUERY_ID_BYTES];
 };

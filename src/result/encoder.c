@@ -25,13 +25,18 @@ static void plan_columns(struct encoder *e)
     }
 }
 
+static const struct format *const formats[FORMAT_COUNT] = {
+    [FORMAT_JSON] = &format_json,
+    [FORMAT_CSV] = &format_csv,
+    [FORMAT_RAW] = &format_raw,
+};
+
+bool encoder_can(enum result_format format) { return (unsigned)format < FORMAT_COUNT && formats[format]; }
+
 struct encoder *encoder_new(enum result_format format, const struct column *columns, uint32_t column_count)
 {
-    static const struct format *const formats[FORMAT_COUNT] = {
-        [FORMAT_JSON] = &format_json,
-        [FORMAT_CSV] = &format_csv,
-        [FORMAT_RAW] = &format_raw,
-    };
+    if (!encoder_can(format))
+        return NULL;
     struct encoder *e = calloc(1, sizeof(*e) + column_count * sizeof(e->plan[0]));
     if (!e)
         return NULL;

@@ -1,16 +1,13 @@
 /* A result as bytes of a wire format. Knows columns (result/column.h) and sinks; must not know DuckDB, links or HTTP.
  * Runs in the worker. */
 #pragma once
+#include "core/formats.h"
 #include "result/column.h"
 #include "result/sink.h"
 #include <stdbool.h>
 
-enum result_format {
-    FORMAT_JSON, /* the contract's object: query_id, columns, data, rows, truncated, stats */
-    FORMAT_CSV,  /* RFC 4180 with a header line; NULL is an empty field, an empty string is "" */
-    FORMAT_RAW,  /* the text of the first column of every row, as it is (answers that SQL makes itself, such as the schema) */
-    FORMAT_COUNT
-};
+/* The formats (core/formats.h): JSON is the contract's object: query_id, columns, data, rows, truncated, stats. CSV is RFC 4180 with a header
+ * line; NULL is an empty field, an empty string is "". */
 
 struct result_head {
     const char *query_id; /* NUL-terminated; only JSON uses it */
@@ -26,8 +23,9 @@ struct result_tail {
 struct encoder;
 
 /* Makes an encoder for these columns, whose types stay as they are while it lives (data pointers change per batch).
- * NULL only when out of memory. All allocation happens here, none per row. Free with encoder_free (accepts NULL). */
+ * NULL when out of memory, or when this build does not write that format (encoder_can). All allocation happens here, none per row. Free with encoder_free (accepts NULL). */
 struct encoder *encoder_new(enum result_format format, const struct column *columns, uint32_t column_count);
+bool encoder_can(enum result_format format);
 void encoder_free(struct encoder *e);
 
 /* Called once, then rows any number of times (also none), then end once. 0, or -1 when the sink says stop. */

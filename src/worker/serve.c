@@ -60,7 +60,7 @@ static int encode_stream(struct run_state *r, struct error *err)
 static int run_query(struct worker *w, struct run_state *r, struct error *err)
 {
     const struct link_run *run = r->run;
-    if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || run->format >= FORMAT_COUNT)
+    if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || !encoder_can((enum result_format)run->format))
         return error_set(err, ERR_INTERNAL, "a request of impossible size or format");
     struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes};
     if (run->format == FORMAT_RAW) { /* the front has no SQL of its own: an answer made by SQL is asked for without one */
