@@ -35,6 +35,8 @@ int front_main(int argc, char **argv);
 
 /* routes.c: every request arrives here. */
 void routes_request(void *ctx, struct exchange *x);
+/* Requests refused before that, by the HTTP server itself: only counted. */
+void routes_refused(void *ctx, enum error_code code);
 
 /* query.c: POST /v1/query and GET /v1/schema, from the request to the last byte. */
 void query_post(struct front *f, struct exchange *x);

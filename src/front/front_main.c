@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "front/front.h"
+#include "front/public_text.h"
 #include "link/inherit.h"
 
 #include <errno.h>
@@ -124,6 +125,14 @@ static void maybe_drained(struct front *f)
     event_base_loopbreak(f->base);
 }
 
+/* The supervisor's log has the text in full; what callers see of it is without paths. */
+static void set_trouble(struct front *f, const char *text)
+{
+    char shown[CONTROL_TEXT_BYTES];
+    public_text(f->cfg, text, shown, sizeof shown);
+    pool_set_trouble(f->pool, shown);
+}
+
 static void on_message(struct front *f, const union control_message *m, const int fds[2])
 {
     switch ((enum control_type)m->type) {
@@ -135,7 +144,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         pool_died(f->pool, &m->died);
         break;
     case CONTROL_START_FAILED:
-        pool_set_trouble(f->pool, m->start_failed.text);
+        set_trouble(f, m->start_failed.text);
         break;
     case CONTROL_CONFIG:
         on_config(f, fds[0], m->plain.flags);
@@ -184,7 +193,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 static int start(struct front *f, int listeners, struct error *err)
 {
-    static const struct http_handler handler = {.request = routes_request, .gone = query_client_gone, .sent = query_sent};
+    static const struct http_handler handler = {.request = routes_request, .gone = query_client_gone, .sent = query_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
     for (int i = 0; i < listeners; i++)
         fds[i] = FRONT_FD_LISTEN + i;

@@ -16,6 +16,7 @@ struct query {
     struct exchange *x; /* NULL: the client has gone */
     struct job *job;
     bool schema;        /* GET /v1/schema: not counted as a client's query */
+    bool without_body;  /* HEAD: what the worker writes is counted and dropped */
     bool head_sent;
     struct query *next, *prev;
 };
@@ -98,11 +99,20 @@ static bool ring_is_nearly_full(const struct job *job)
     return job->worker && ring_reader_ready(&job->worker->reader) > RING_BYTES - RING_BYTES / 4;
 }
 
+static void drop_ready(struct query *q)
+{
+    pool_consumed(q->f->pool, q->job, ring_reader_ready(&q->job->worker->reader));
+}
+
 static void on_data(struct job *job)
 {
     struct query *q = job->owner;
     if (!q->x)
         return; /* being cancelled; what it wrote is dropped with it */
+    if (q->without_body) {
+        drop_ready(q);
+        return;
+    }
     if (!q->head_sent) {
         /* An HTTP/1.0 client gets a Content-Length whenever the result fits the ring. */
         if (exchange_is_http10(q->x) && !ring_is_nearly_full(job))
@@ -116,6 +126,19 @@ static void on_data(struct job *job)
         pool_client_is_slow(q->f->pool, job);
 }
 
+/* The length is the body's that a GET would have got. */
+static void answer_head(struct query *q)
+{
+    drop_ready(q);
+    struct exchange *x = q->x;
+    size_t length = q->job->bytes;
+    exchange_set_user(x, NULL);
+    job_set_state(q->job, JOB_DONE);
+    pool_release(q->f->pool, q->job);
+    finish(q);
+    exchange_answer(x, 200, "application/json", NULL, length);
+}
+
 static void on_end(struct job *job)
 {
     struct query *q = job->owner;
@@ -126,7 +149,9 @@ static void on_end(struct job *job)
         finish(q);
         return;
     }
-    if (q->head_sent)
+    if (q->without_body)
+        answer_head(q);
+    else if (q->head_sent)
         exchange_finish(q->x);
     else
         start_stream(q, (int64_t)ring_reader_ready(&job->worker->reader));
@@ -325,6 +350,7 @@ void query_schema(struct front *f, struct exchange *x)
 {
     struct query *q = query_new(f, x);
     q->schema = true;
+    q->without_body = exchange_method(x) == HTTP_M_HEAD;
     struct job *j = q->job;
     query_id_make(f, j->query_id);
     j->sql = strdup("");

@@ -26,6 +26,12 @@ static void refuse(struct front *f, struct exchange *x, const struct error *err)
     exchange_problem(x, err, NULL);
 }
 
+void routes_refused(void *ctx, enum error_code code)
+{
+    struct front *f = ctx;
+    f->metrics.rejected[code]++;
+}
+
 void routes_request(void *ctx, struct exchange *x)
 {
     struct front *f = ctx;

@@ -57,7 +57,7 @@ void pool_replace_all(struct pool *p);
 /* No new jobs; queued and running ones go on. */
 void pool_drain(struct pool *p);
 
-/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable): the job was not taken and stays the caller's.
+/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable, payload_too_large): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
 int pool_submit(struct pool *p, struct job *job, struct error *err);
 /* Stops a job for a reason: a queued one fails at once (failed is called), a running one by the supervisor's ladder. */

@@ -115,10 +115,12 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     }
     leave_running(p, job);
     job->rows = m->rows;
-    job->exec_us = m->exec_us;
+    /* Never longer than since it was given the job: the worker's word goes into averages. */
+    int64_t most_us = (job->finished_ns - job->started_ns) / 1000;
+    job->exec_us = m->exec_us < most_us ? m->exec_us : most_us;
     job->truncated = m->truncated;
     job->cache = m->cache;
-    p->mean_exec_us += (m->exec_us - p->mean_exec_us) / 8;
+    p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
     w->state = POOL_DRAINING;
     job_set_state(job, JOB_DELIVERING);
     if (m->spent)
@@ -223,7 +225,9 @@ void pool_died(struct pool *p, const struct control_died *m)
     if (job) {
         bool taken = atomic_load(&w->ring.shared->taken) == job->id;
         struct error err;
-        if (job->stop_reason != STOP_FOR_NOTHING || m->stage != STOP_NONE)
+        /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
+         * end anyway; only who asked for the end gets what was asked for. */
+        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL)
             pool_stopped_error(job, m->stage, &err);
         else
             crashed_error(m, &err);

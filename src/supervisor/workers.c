@@ -89,7 +89,7 @@ static void on_output(evutil_socket_t fd, short what, void *arg)
 static void start_failed(struct supervisor *s, const char *why)
 {
     snprintf(s->start_error, sizeof s->start_error, "%s", why);
-    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", why), LOG_I("failures", s->spawn_backoff.failures + 1));
+    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", s->start_error), LOG_I("failures", s->spawn_backoff.failures + 1));
     front_tell_trouble(s);
 }
 
@@ -131,6 +131,16 @@ static void retry(evutil_socket_t fd, short what, void *arg)
     struct supervisor *s = arg;
     s->spawn_backoff.waiting = false;
     workers_fill(s);
+}
+
+void workers_start_timed_out(struct worker *w)
+{
+    struct supervisor *s = w->sup;
+    char why[160];
+    snprintf(why, sizeof why, "a worker was not ready within the start_timeout of %lld ms", (long long)s->cfg->pool.start_timeout_ms);
+    start_failed(s, why);
+    workers_doom(w, DEATH_START);
+    backoff_start(s, &s->spawn_backoff, retry);
 }
 
 /* Was this death a failed start? Then the next try waits. */

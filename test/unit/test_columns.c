@@ -174,12 +174,13 @@ static uint64_t compare(struct world *w, const char *sql, size_t window)
     const struct column *c = columns_get(columns, &count);
     assert_int_equal(count, 3);
 
+    static const enum result_format formats[3] = {FORMAT_JSON, FORMAT_CSV, FORMAT_RAW};
     struct encoder *encoders[3];
     struct test_sink got[3], want[3];
     struct result_head head = {"q"};
     struct result_tail tail = {0};
     for (int f = 0; f < 3; f++) {
-        encoders[f] = encoder_new((enum result_format)f, c, 1);
+        encoders[f] = encoder_new(formats[f], c, 1);
         test_sink_init(&got[f], window);
         test_sink_init(&want[f], 1 << 20);
         assert_int_equal(encoder_begin(encoders[f], &got[f].sink, &head), 0);
@@ -201,12 +202,12 @@ static uint64_t compare(struct world *w, const char *sql, size_t window)
         assert_int_equal(encoder_end(encoders[f], &got[f].sink, &tail), 0);
         puts_to(&want[f], "");
         char *text = test_sink_finish(&got[f], &got_length), *expected = test_sink_finish(&want[f], &want_length);
-        if (f == FORMAT_JSON) {
+        if (formats[f] == FORMAT_JSON) {
             char *data = strstr(text, "\"data\":["), *end = memmem(text + got_length - 90, 90, "],\"rows\":", 9);
             assert_true(data && end);
             data += strlen("\"data\":[");
             first_difference("JSON", sql, data, (size_t)(end - data), expected, want_length);
-        } else if (f == FORMAT_CSV) {
+        } else if (formats[f] == FORMAT_CSV) {
             char *quoted = requote(text, got_length, &got_length);
             first_difference("CSV", sql, quoted, got_length, expected, want_length);
             free(quoted);
