@@ -50,9 +50,6 @@ void info_readyz(struct front *f, struct exchange *x);
 void info_status(struct front *f, struct exchange *x);
 void info_metrics(struct front *f, struct exchange *x);
 
-/* accept.c: true when a media type that we can give is acceptable (RFC 9110 section 12.5.1); NULL header: anything is. */
-bool accept_allows(const char *accept_header, const char *media_type);
-
 /* query_id.c */
 void query_id_make(struct front *f, char ret[QUERY_ID_BYTES]);
 bool query_id_valid(const char *text);

@@ -145,7 +145,9 @@ bool metrics_write(const struct front *f, struct buf *b)
     for (int i = 0; i < 3; i++)
         buf_printf(b, "bulkhead_statement_cache_total{result=\"%s\"} %" PRIu64 "\n", cache[i], m->cache[i]);
     put_head(b, "bulkhead_result_bytes_total", "counter", "Bytes of results taken by clients, by format.");
-    buf_printf(b, "bulkhead_result_bytes_total{format=\"json\"} %" PRIu64 "\n", m->result_bytes_json);
+    for (int i = 0; i < FORMAT_COUNT; i++)
+        if (format_is_public((enum result_format)i))
+            buf_printf(b, "bulkhead_result_bytes_total{format=\"%s\"} %" PRIu64 "\n", format_name((enum result_format)i), m->result_bytes[i]);
     put_one(b, "bulkhead_http_requests_total", "counter", "HTTP requests that reached the routes.", m->requests);
     put_one(b, "bulkhead_connections", "gauge", "Open client connections.", http_server_connections(f->http));
     put_database(b, f);

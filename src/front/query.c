@@ -1,8 +1,8 @@
 /* A query's way through the front: request -> job -> ring -> client. The bytes of a result go from the worker's ring to the socket;
  * nothing here copies or reads them. Runs in the front. */
 #include "core/clock.h"
-#include "core/formats.h"
 #include "front/front.h"
+#include "front/negotiate.h"
 #include "front/query_request.h"
 
 #include <stdlib.h>
@@ -15,6 +15,7 @@ struct query {
     struct front *f;
     struct exchange *x; /* NULL: the client has gone */
     struct job *job;
+    struct negotiated form; /* of the answer */
     bool schema;        /* GET /v1/schema: not counted as a client's query */
     bool without_body;  /* HEAD: what the worker writes is counted and dropped */
     bool head_sent;
@@ -42,7 +43,7 @@ static void count(struct query *q, enum error_code code)
     m->queries[code]++;
     if (code == ERR_OK) {
         m->cache[j->cache]++;
-        m->result_bytes_json += j->bytes;
+        m->result_bytes[j->format] += j->bytes;
     }
     if (j->started_ns) {
         histogram_add(&m->queue, (j->started_ns - j->submitted_ns) / 1000);
@@ -87,9 +88,13 @@ static void start_stream(struct query *q, int64_t length)
 {
     struct body_source src = {.ctx = q, .peek = body_peek, .consume = body_consume, .all = body_all};
     q->head_sent = true;
-    if (!q->schema)
+    if (!q->schema) {
         exchange_add_header(q->x, "Content-Security-Policy", "sandbox");
-    exchange_stream(q->x, 200, "application/json", length, &src);
+        exchange_add_header(q->x, "Vary", "Accept");
+        if (q->job->truncated && q->form.format != FORMAT_JSON) /* JSON says so itself; known here only if it ended before the head left */
+            exchange_add_header(q->x, "Bulkhead-Truncated", "true");
+    }
+    exchange_stream(q->x, 200, negotiated_content_type(&q->form), length, &src);
 }
 
 /* ---- what the pool tells ---- */
@@ -270,7 +275,7 @@ static bool charset_is_utf8(const char *header)
 static int known_param(void *ctx, const char *name, const char *value)
 {
     (void)value;
-    static const char *const known[] = {"timeout", "format", "max_rows"};
+    static const char *const known[] = {"timeout", "format", "max_rows", "big_numbers"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             return 0;
@@ -293,8 +298,6 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type");
-    if (!accept_allows(exchange_header(x, "Accept"), "application/json"))
-        return error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: application/json");
     if (type && !charset_is_utf8(type))
         return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "the body must be UTF-8");
     if (type && media_is(type, "application/json"))
@@ -302,11 +305,23 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
     if (type && (media_is(type, "text/plain") || media_is(type, "application/sql"))) {
         if (exchange_each_param(x, known_param, err) < 0)
             return -1;
-        return query_request_from_text(body, len, exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
-                                       &limits, r, err);
+        struct query_texts texts = {exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
+                                    exchange_param(x, "big_numbers")};
+        return query_request_from_text(body, len, &texts, &limits, r, err);
     }
     return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type %s%.60s%s is not supported; send application/json, text/plain or application/sql",
                      type ? "'" : "is missing and", type ? type : "", type ? "'" : "");
+}
+
+/* The request as a whole, with the form of its answer. */
+static int read_request(struct query *q, struct query_request *r, struct error *err)
+{
+    if (parse(q, r, err) < 0)
+        return -1;
+    if (negotiate(r->format, exchange_header(q->x, "Accept"), &q->form, err) == 0)
+        return 0;
+    query_request_clear(r);
+    return -1;
 }
 
 /* A query that never became a job. */
@@ -331,7 +346,7 @@ void query_post(struct front *f, struct exchange *x)
     struct query *q = query_new(f, x);
     struct query_request r;
     struct error err;
-    if (set_id(q, &err) < 0 || parse(q, &r, &err) < 0) {
+    if (set_id(q, &err) < 0 || read_request(q, &r, &err) < 0) {
         refuse(q, &err);
         return;
     }
@@ -342,7 +357,8 @@ void query_post(struct front *f, struct exchange *x)
     j->params_len = r.params_len;
     j->timeout_ms = r.timeout_ms;
     j->max_rows = r.max_rows;
-    j->format = FORMAT_JSON;
+    j->format = q->form.format;
+    j->big_numbers_as_text = r.big_numbers_as_text;
     submit(q);
 }
 

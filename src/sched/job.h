@@ -36,7 +36,8 @@ struct job {
     size_t params_len;
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
-    uint32_t format;
+    uint32_t format; /* enum result_format */
+    bool big_numbers_as_text;
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
 

@@ -112,6 +112,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .max_rows = job->max_rows,
                          .queue_us = (now - job->submitted_ns) / 1000,
                          .format = job->format,
+                         .big_numbers_as_text = job->big_numbers_as_text,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
     pool_arm(p, w, job->id, now + job->timeout_ms * NS_PER_MS);
