@@ -4,6 +4,8 @@
 #include "core/fd.h"
 #include "front/front.h"
 #include "front/public_text.h"
+#include "front/query.h"
+#include "front/waiter.h"
 #include "link/inherit.h"
 
 #include <errno.h>
@@ -112,6 +114,7 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     set_http_options(f, NULL, NULL, 0);
     struct pool_options po = pool_options(cfg);
     pool_set_options(f->pool, &po);
+    registry_set_history(f->registry, cfg->limits.history);
     if (flags & CONTROL_REPLACE_WORKERS)
         pool_replace_all(f->pool);
 }
@@ -153,6 +156,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         f->draining = true;
         http_server_drain(f->http);
         pool_drain(f->pool);
+        waiters_tell_all(f);
         maybe_drained(f);
         break;
     default:
@@ -185,6 +189,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     int64_t now = clock_now_ns();
     atomic_store_explicit(&f->page->heartbeat_ns, now, memory_order_relaxed);
     pool_tick(f->pool, now, FIRST_ROW_NS);
+    query_sample_all(f, now);
     maybe_drained(f);
     int ms = f->query_count > 0 || f->draining ? TICK_BUSY_MS : TICK_IDLE_MS;
     struct timeval tv = {.tv_usec = ms * 1000};
@@ -193,7 +198,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 static int start(struct front *f, int listeners, struct error *err)
 {
-    static const struct http_handler handler = {.request = routes_request, .gone = query_client_gone, .sent = query_sent, .refused = routes_refused};
+    static const struct http_handler handler = {.request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
     for (int i = 0; i < listeners; i++)
         fds[i] = FRONT_FD_LISTEN + i;
@@ -210,6 +215,7 @@ static int start(struct front *f, int listeners, struct error *err)
         return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
     struct pool_options po = pool_options(f->cfg);
     f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, replace_worker, f, &f->log);
+    f->registry = registry_new(f->cfg->limits.history);
     set_http_options(f, &handler, fds, listeners);
     f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
     f->tick = evtimer_new(f->base, on_tick, f);
@@ -223,6 +229,7 @@ static void stop(struct front *f)
 {
     http_server_free(f->http);
     pool_free(f->pool);
+    registry_free(f->registry);
     event_free(f->control_event);
     event_free(f->tick);
     event_base_free(f->base);

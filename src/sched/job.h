@@ -55,6 +55,10 @@ struct job {
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;
+    /* What it cost its worker. */
+    int slot;                   /* which it ran in */
+    int64_t cpu_from_ns, cpu_us; /* the worker's CPU clock at the start; what it has moved since */
+    int64_t memory_bytes;       /* the most that was seen; 0: nobody looked */
     bool truncated;
     uint8_t cache;
     struct error error;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Messages of one link handled in one turn of the loop: a chatty worker must not starve the others. */
@@ -96,11 +97,28 @@ static void on_data(struct pool_worker *w, uint32_t job_id)
     job->events->data(job);
 }
 
+int64_t pool_cpu_ns(const struct pool_worker *w)
+{
+    clockid_t clock;
+    struct timespec ts;
+    if (clock_getcpuclockid(w->pid, &clock) || clock_gettime(clock, &ts) < 0)
+        return 0;
+    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+void pool_note_cpu(struct job *job)
+{
+    int64_t ns = job->worker ? pool_cpu_ns(job->worker) - job->cpu_from_ns : 0;
+    if (ns / 1000 > job->cpu_us)
+        job->cpu_us = ns / 1000;
+}
+
 /* The job has left the worker; the ring may still hold its bytes. */
 static void leave_running(struct pool *p, struct job *job)
 {
     job_list_remove(&p->running, job);
     job->finished_ns = clock_now_ns();
+    pool_note_cpu(job);
     if (job->worker)
         pool_disarm(p, job->worker);
 }
