@@ -6,7 +6,7 @@ import pytest
 
 from lib import proc
 from lib.client import Cut, new_id
-from lib.sql import BIG_RESULT, CROSS_JOIN, ENDLESS_RESULT, SHORT_WORK
+from lib.sql import BIG_RESULT, CROSS_JOIN, ENDLESS_RESULT, LEVENSHTEIN, SHORT_WORK
 from lib.wait import wait_until
 
 pytestmark = pytest.mark.fault
@@ -160,6 +160,18 @@ class TestStop:
         proc.kill(pid, signal.SIGCONT)
         assert c.read_response().status == 200
         assert pid in server.worker_pids()
+
+
+def test_a_crash_under_an_interrupt_is_a_crash(start):
+    """The deadline is over, the interrupt is out, nobody has forced anything yet: what ends the worker now is its own."""
+    server = start(set={"limits.interrupt_grace": "20s"})
+    since = server.log_mark()
+    c, pid = run(server, LEVENSHTEIN, timeout="200ms")
+    server.wait_log("job_stop", since=since, pid=pid, by="interrupt")
+    proc.kill(pid, signal.SIGSEGV)
+    assert c.read_response().problem(502, "worker_crashed")["signal"] == "SIGSEGV"
+    server.wait_metric("bulkhead_worker_deaths_total", 1, reason="crash")
+    assert server.metric("bulkhead_queries_total", code="timeout") == 0
 
 
 def test_a_sigterm_from_outside_is_a_death_like_any_other(server):
