@@ -247,6 +247,7 @@ int front_main(int argc, char **argv)
     }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != (pid_t)atoi(argv[2]))
         return 1;
+    prctl(PR_SET_NAME, "bulkhead-front"); /* exec by /proc/self/exe leaves "exe" */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C goes to all; the supervisor decides */
     signal(SIGHUP, SIG_IGN);

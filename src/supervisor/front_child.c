@@ -89,8 +89,9 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         int fds[2], nfds, n = control_receive(fd, true, &m, fds, &nfds);
         if (n < 0 && errno == EAGAIN)
             return;
-        if (n == 0) {
+        if (n == 0) { /* it is dying, or has closed the channel: without it it is no front any more */
             event_del(s->front.control_event);
+            (void)child_signal(&s->front.child, SIGKILL, 0);
             return;
         }
         if (n < 0) {
