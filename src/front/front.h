@@ -5,6 +5,7 @@
 #endif
 #include "core/config.h"
 #include "core/log.h"
+#include "front/auth.h"
 #include "front/http.h"
 #include "front/metrics.h"
 #include "link/control.h"
@@ -22,6 +23,8 @@ struct front {
     struct http_server *http;
     struct pool *pool;
     struct metrics metrics;
+    struct auth auth;
+    struct caller caller; /* of the request that a route is handling; not valid afterwards */
     struct query *queries; /* those that live, newest first */
     unsigned query_count;
     bool draining;
@@ -33,7 +36,8 @@ struct front {
 /* front_main.c */
 int front_main(int argc, char **argv);
 
-/* routes.c: every request arrives here. */
+/* routes.c: every request arrives here; one with a body is looked at before that is read. */
+int routes_head(void *ctx, struct exchange *x, struct error *err);
 void routes_request(void *ctx, struct exchange *x);
 
 /* query.c: POST /v1/query and GET /v1/schema, from the request to the last byte. */
@@ -41,6 +45,8 @@ void query_post(struct front *f, struct exchange *x);
 void query_schema(struct front *f, struct exchange *x);
 void query_client_gone(void *ctx, struct exchange *x, void *user);
 void query_sent(void *ctx, struct exchange *x, void *user);
+/* Keys are gone: cancels the queries of tenants that are revoked. */
+void query_cancel_revoked(struct front *f);
 
 /* info.c */
 void info_healthz(struct front *f, struct exchange *x);

@@ -3,6 +3,7 @@
 #pragma once
 #include "core/errors.h"
 #include "link/messages.h"
+#include "sched/tenant.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,7 @@ struct job {
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
     uint32_t format;
+    struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
 
