@@ -182,7 +182,7 @@ static int read_set(struct config_loading *l, const char *set)
     const char *dot = equals ? memrchr(set, '.', (size_t)(equals - set)) : NULL; /* the last: a source's section has one of its own */
     size_t section_len = dot ? (size_t)(dot - set) : 0, key_len = dot ? (size_t)(equals - dot - 1) : 0;
     if (section_len == 0 || key_len == 0)
-        return config_refuse(l, "--set %.*s: not of the form SECTION.KEY=VALUE", SHOWN_MAX, set);
+        return config_refuse(l, "--set %.*s: not of the form section.key=value", SHOWN_MAX, set);
     l->now = (struct config_origin){ORIGIN_SET, 0};
     snprintf(l->place, sizeof l->place, "--set %.*s", (int)(equals - set < SHOWN_MAX ? equals - set : SHOWN_MAX), set);
     if (section_len > CONFIG_NAME_MAX || key_len > CONFIG_NAME_MAX)

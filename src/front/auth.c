@@ -117,11 +117,11 @@ static int check_key(struct front *f, struct exchange *x, struct caller *c, stru
         return unauthorized(x, "Bearer realm=\"bulkhead\"", "an API key is needed: send the header Authorization: Bearer KEY", err);
     }
     const char *secret = bearer(header);
-    enum key_check r = secret ? keys_check(f->auth.keys, secret, strlen(secret), (int64_t)time(NULL), &c->key) : KEY_MALFORMED;
+    enum key_check r = secret ? keys_check(f->auth.keys, secret, strlen(secret), (int64_t)time(NULL), &c->api_key) : KEY_MALFORMED;
     if (r != KEY_GOOD)
         return refuse_key(f, x, c, failures[r], secret ? secret : "", err);
-    c->tenant = c->key->tenant;
-    c->role = c->key->role;
+    c->tenant = c->api_key->tenant;
+    c->role = c->api_key->role;
     return 0;
 }
 
@@ -142,6 +142,8 @@ int auth_check(struct front *f, struct exchange *x, enum key_role needed, bool k
         strcpy(err->what, "role");
         return -1;
     }
+    c.key = c.tenant->name;
+    c.sees_all = a->keyless || c.role == ROLE_ADMIN;
     *ret = c;
     return 0;
 }

@@ -2,19 +2,12 @@
 #pragma once
 #include "core/address.h"
 #include "core/errors.h"
+#include "front/caller.h"
 #include "front/keys.h"
 
 struct front;
 struct exchange;
 struct config;
-
-/* Of the request that is being handled. */
-struct caller {
-    struct tenant *tenant;  /* never NULL behind a check; take a reference to keep it */
-    const struct key *key;  /* NULL without a key file, or when the route needs none */
-    enum key_role role;
-    struct address address; /* behind trusted proxies: the client's */
-};
 
 enum auth_failure { AUTH_MISSING, AUTH_MALFORMED, AUTH_UNKNOWN, AUTH_EXPIRED, AUTH_THROTTLED, AUTH_ROLE, AUTH_FAILURES };
 const char *auth_failure_text(enum auth_failure failure); /* the label `reason` of bulkhead_auth_failures_total */

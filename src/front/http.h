@@ -21,7 +21,7 @@ struct http_options {
     int64_t header_timeout_ms; /* from the first byte of a request (or the accept) to the end of its head: 408, close */
     int64_t body_timeout_ms;   /* a body must bring 1 KB, or its end, within each such time: 408, close (a trickle holds nothing open) */
     int64_t idle_timeout_ms;   /* keep-alive without a request: close, no answer */
-    int64_t delivery_timeout_ms; /* an answer whose client takes nothing for so long is cut */
+    int64_t delivery_timeout_ms; /* a client that is slower than the answer must take 256 KB of it, or its rest, within each such time: else it is cut */
     size_t max_head_bytes;     /* request line + headers: 431 */
     size_t max_body_bytes;     /* one body, after de-chunking: 413 */
     size_t body_memory_bytes;  /* all bodies together: 503 overloaded, Retry-After: 1 */
@@ -48,6 +48,8 @@ struct http_handler {
     /* Optional (NULL): the head has arrived and passed those checks, and a body follows that nobody has read yet. -1 with *err: the request is
      * answered with that (and what exchange_add_header added) and the connection closed, without reading the body. */
     int (*head)(void *ctx, struct exchange *x, struct error *err);
+    /* Optional (NULL: nobody counts): a request was refused with this code before it became the handler's. */
+    void (*refused)(void *ctx, enum error_code code);
 };
 
 /* Where a streamed body comes from. The server calls peek when the socket takes bytes and consume with what it sent. */

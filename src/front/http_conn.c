@@ -216,6 +216,8 @@ void conn_answered(struct conn *c)
 void conn_refuse(struct conn *c, const struct error *err)
 {
     log_event(c->s->log, LOG_DEBUG, "request_refused", LOG_S("code", error_text(err->code)), LOG_S("detail", err->detail));
+    if (c->s->handler.refused)
+        c->s->handler.refused(c->s->ctx, err->code);
     c->close_after = c->unread = true;
     conn_set_state(c, CONN_BUSY);
     conn_timer(c, TIMER_NONE);

@@ -21,6 +21,8 @@ struct keys {
     uint32_t last_tenant;
     struct tenant_limits defaults;
     struct tenant *keyless;
+    keys_revoked_fn *revoked; /* NULL: nobody wants to know */
+    void *revoked_ctx;
 };
 
 struct keys *keys_new(void)
@@ -150,6 +152,21 @@ static void take_entry(struct keys *fresh, const struct keys *old, const struct 
         fresh->next_expiry_s = key->expires_s;
 }
 
+void keys_on_revoked(struct keys *k, keys_revoked_fn *fn, void *ctx)
+{
+    k->revoked = fn;
+    k->revoked_ctx = ctx;
+}
+
+static void revoke(const struct keys *k, struct tenant *t)
+{
+    if (t->revoked)
+        return;
+    t->revoked = true;
+    if (k->revoked)
+        k->revoked(k->revoked_ctx, t);
+}
+
 int keys_load(struct keys *k, const char *text, size_t len, struct error *err)
 {
     struct keyfile *file;
@@ -165,7 +182,7 @@ int keys_load(struct keys *k, const char *text, size_t len, struct error *err)
     for (size_t i = 0; i < k->count; i++) {
         const struct key *again = find(&fresh, k->keys[i].hash);
         if (!again || again->tenant != k->keys[i].tenant)
-            k->keys[i].tenant->revoked = true;
+            revoke(k, k->keys[i].tenant);
     }
     drop_keys(k);
     k->keys = fresh.keys;
@@ -193,13 +210,12 @@ enum key_check keys_check(const struct keys *k, const char *secret, size_t len, 
     return KEY_GOOD;
 }
 
-bool keys_expire(struct keys *k, int64_t now_s)
+void keys_expire(struct keys *k, int64_t now_s)
 {
     bool went_back = now_s < k->looked_s;
     k->looked_s = now_s;
     if (now_s < k->next_expiry_s && !went_back)
-        return false;
-    bool any = false;
+        return;
     k->next_expiry_s = INT64_MAX;
     for (size_t i = 0; i < k->count; i++) {
         struct key *key = &k->keys[i];
@@ -207,10 +223,11 @@ bool keys_expire(struct keys *k, int64_t now_s)
             continue;
         if (key->expires_s > now_s && key->expires_s < k->next_expiry_s)
             k->next_expiry_s = key->expires_s;
-        any |= key->expires_s <= now_s && !key->tenant->revoked;
-        key->tenant->revoked = key->expires_s <= now_s;
+        if (key->expires_s <= now_s)
+            revoke(k, key->tenant);
+        else
+            key->tenant->revoked = false; /* the clock went back */
     }
-    return any;
 }
 
 struct tenant *keys_keyless(struct keys *k) { return k->keyless; }

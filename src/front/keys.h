@@ -22,6 +22,10 @@ void keys_free(struct keys *k);
 
 /* What a key has that names no limit of its own. Holds for the next keys_load, and for the tenant of keyless callers at once. */
 void keys_set_defaults(struct keys *k, const struct config *cfg);
+/* Told of each tenant whose key is gone or has expired, once; it is valid during the call only. */
+typedef void keys_revoked_fn(void *ctx, struct tenant *t);
+void keys_on_revoked(struct keys *k, keys_revoked_fn *fn, void *ctx);
+
 /* Puts the keys of this text in force, in place of the present ones. A key that is there again with the same name and hash keeps its tenant, with
  * new limits; the tenants of the others are revoked. 0; -1 with *err, and the present ones stay. */
 int keys_load(struct keys *k, const char *text, size_t len, struct error *err);
@@ -31,8 +35,8 @@ enum key_check { KEY_GOOD, KEY_MALFORMED, KEY_UNKNOWN, KEY_EXPIRED };
 /* Looks at what a request showed. KEY_GOOD: *ret is valid until the next keys_load. now_s: Unix time. */
 enum key_check keys_check(const struct keys *k, const char *secret, size_t len, int64_t now_s, const struct key **ret);
 
-/* Revokes the tenants of keys that have expired. True when there was one. Cheap: call it often. */
-bool keys_expire(struct keys *k, int64_t now_s);
+/* Revokes the tenants of keys that have expired. Cheap: call it often. */
+void keys_expire(struct keys *k, int64_t now_s);
 
 /* The one tenant of all callers when the server has no key file. */
 struct tenant *keys_keyless(struct keys *k);

@@ -6,6 +6,7 @@
  * when that is earlier than the time at which the supervisor will look anyway (wake_ns). */
 #pragma once
 #include "core/errors.h"
+#include "link/gone.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,6 +64,8 @@ struct control_page {
     _Atomic int32_t supervisor_pid;
     _Atomic int64_t started_ns;
     struct control_cell cell[CONTROL_CELLS];
+    /* front: queries that it took; apart from the others, so that a flood of these does not push them out: those with a result to be fetched */
+    struct gone_ring queries, results;
 };
 
 struct control_assign {

@@ -161,9 +161,8 @@ static int resolve_sizes(struct supervisor *s, struct error *err)
 }
 
 /* What this build can't protect yet is refused, not ignored. */
-static int refuse_unprotected(const struct supervisor *s, struct error *err)
+int supervisor_refuse_unprotected(const struct config *c, struct error *err)
 {
-    const struct config *c = s->cfg;
     if (c->server.tls_cert[0] || c->server.tls_key[0])
         return error_set(err, ERR_BAD_REQUEST, "server.tls_cert, server.tls_key: TLS is not built yet; put a proxy in front");
     if (c->source_count > 0)
@@ -212,7 +211,7 @@ int supervisor_run(const struct supervisor_options *opts)
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
-    int refused = refuse_unprotected(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 || key_source_open(&s, &err) < 0;
+    int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || resolve_sizes(&s, &err) < 0 || key_source_open(&s, &err) < 0;
     if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || open_scratch(&s, &err) < 0 || make_loop(&s, &err) < 0) {
         fprintf(stderr, "bulkhead serve: %s\n", err.detail);
         clean_up(&s);

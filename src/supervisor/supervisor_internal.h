@@ -49,6 +49,8 @@ struct front_child {
     int control_fd;
     bool up;
     int64_t started_ns;
+    unsigned replaces;         /* it asked for since */
+    int64_t replaces_since_ns;
     struct backoff backoff;
 };
 
@@ -93,6 +95,8 @@ struct supervisor {
 /* supervisor.c */
 void supervisor_announce(struct supervisor *s); /* the ready line, once, when the time has come */
 void supervisor_drain(struct supervisor *s);
+/* -1 with *err: the configuration asks for a protection that this build does not have. At the start and at each reload. */
+int supervisor_refuse_unprotected(const struct config *cfg, struct error *err);
 void supervisor_kill_all(struct supervisor *s);
 /* Leaves the loop when everything that should end has ended. */
 void supervisor_maybe_end(struct supervisor *s);
@@ -107,6 +111,7 @@ bool listen_is_loopback(const char *listen);
 /* workers.c */
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
+void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
 void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
 void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);

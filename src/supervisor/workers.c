@@ -89,7 +89,7 @@ static void on_output(evutil_socket_t fd, short what, void *arg)
 static void start_failed(struct supervisor *s, const char *why)
 {
     snprintf(s->start_error, sizeof s->start_error, "%s", why);
-    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", why), LOG_I("failures", s->spawn_backoff.failures + 1));
+    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", s->start_error), LOG_I("failures", s->spawn_backoff.failures + 1));
     front_tell_trouble(s);
 }
 
@@ -133,6 +133,16 @@ static void retry(evutil_socket_t fd, short what, void *arg)
     workers_fill(s);
 }
 
+void workers_start_timed_out(struct worker *w)
+{
+    struct supervisor *s = w->sup;
+    char why[160];
+    snprintf(why, sizeof why, "a worker was not ready within the start_timeout of %lld ms", (long long)s->cfg->pool.start_timeout_ms);
+    start_failed(s, why);
+    workers_doom(w, DEATH_START);
+    backoff_start(s, &s->spawn_backoff, retry);
+}
+
 /* Was this death a failed start? Then the next try waits. */
 static bool died_as_infant(const struct worker *w, bool by_itself)
 {
@@ -154,6 +164,12 @@ static enum death_reason reason_of(const struct worker *w, const struct child_en
     return end->signal ? DEATH_CRASH : DEATH_EXIT;
 }
 
+/* The rung that ended it. A worker that ended by itself may have one left from an earlier job, or from us who were a moment late. */
+static enum stop_stage ended_by(const struct worker *w, enum death_reason reason)
+{
+    return reason == DEATH_CRASH || reason == DEATH_EXIT ? STOP_NONE : w->ladder.stage;
+}
+
 static void obituary(struct worker *w, enum death_reason reason, const struct child_end *end)
 {
     struct supervisor *s = w->sup;
@@ -161,7 +177,7 @@ static void obituary(struct worker *w, enum death_reason reason, const struct ch
     log_event(&s->log, expected ? LOG_DEBUG : LOG_WARN, "worker_death", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_I("slot", w->slot), LOG_S("reason", death_reason_text(reason)), LOG_S("signal", signal_text(end->signal)),
               LOG_I("signal_number", end->signal), LOG_I("exit_code", end->exit_code),
-              LOG_S("stopped_by", stop_stage_text(w->ladder.stage)), LOG_S("last_words", w->words));
+              LOG_S("stopped_by", stop_stage_text(ended_by(w, reason))), LOG_S("last_words", w->words));
     atomic_fetch_add(&s->page->deaths[reason], 1);
     if (reason == DEATH_TIMEOUT || reason == DEATH_CANCEL)
         atomic_fetch_add(&s->page->stops[w->ladder.stage], 1);
@@ -189,7 +205,7 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
     if (told) {
-        struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = w->ladder.stage,
+        struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = ended_by(w, reason),
                                  .signal = end.signal, .exit_code = end.exit_code};
         (void)front_send(s, &m, NULL, 0);
     }

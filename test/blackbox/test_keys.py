@@ -403,3 +403,43 @@ class TestRate:
         assert "timeout_max" in query(server, short, timeout="1s").problem(400, "bad_request")["detail"]
         assert query(server, short, sql=CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 400
         assert query(server, "alice", timeout="1s").status == 200
+
+
+class TestOthersQueries:
+    """What is another key's does not exist, for everybody but an admin."""
+
+    def ask(self, server, name, method, target):
+        return server.client.request(method, target, headers=bearer(server.key[name]))
+
+    def test_a_running_query_is_seen_and_cancelled_by_its_key_and_by_admins_only(self, keyed):
+        server = keyed()
+        mine = new_id()
+        c = server.client.start_query(CROSS_JOIN, headers={**bearer(server.key["alice"]), "Bulkhead-Query-Id": mine}, timeout="120s")
+        server.wait_running(mine)
+        for method in ("GET", "DELETE"):
+            self.ask(server, "ann", method, f"/v1/queries/{mine}").problem(404, "not_found")
+        assert self.ask(server, "ann", "GET", "/v1/queries").json()["queries"] == []
+        assert self.ask(server, "alice", "GET", f"/v1/queries/{mine}").json()["key"] == "alice"
+        assert [q["id"] for q in self.ask(server, "root", "GET", "/v1/queries").json()["queries"]] == [mine]
+        assert self.ask(server, "root", "DELETE", f"/v1/queries/{mine}").status == 202
+        c.read_response().problem(499, "cancelled")
+        c.close()
+
+    def test_a_finished_query_is_another_s_too(self, keyed):
+        server = keyed()
+        mine = query(server, "alice").query_id
+        self.ask(server, "ann", "GET", f"/v1/queries/{mine}").problem(404, "not_found")
+        assert self.ask(server, "alice", "GET", f"/v1/queries/{mine}").status == 200
+        query(server, "ann", headers={"Bulkhead-Query-Id": mine}).problem(409, "conflict")
+
+    def test_a_new_key_of_an_old_name_is_somebody_else(self, keyed, keys_file):
+        server = keyed()
+        mine = query(server, "alice").query_id
+        mark = server.log_mark()
+        run_cli("key", "revoke", "alice", "--keys", keys_file)
+        second = new_key(keys_file, "alice")
+        server.wait_log("key_revoked", since=mark, key="alice", cancelled=0)
+        wait_until(lambda: query(server, second).status == 200, "is not let in")
+        response = server.client.request("GET", f"/v1/queries/{mine}", headers=bearer(second))
+        response.problem(404, "not_found")
+        assert self.ask(server, "root", "GET", f"/v1/queries/{mine}").json()["key"] == "alice"

@@ -221,11 +221,11 @@ static void test_set(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"limits.timeout", "--set limits.timeout: not of the form SECTION.KEY=VALUE"},
-        {"timeout=1s", "--set timeout=1s: not of the form SECTION.KEY=VALUE"},
-        {".timeout=1s", "--set .timeout=1s: not of the form SECTION.KEY=VALUE"},
-        {"limits.=1s", "--set limits.=1s: not of the form SECTION.KEY=VALUE"},
-        {"", "--set : not of the form SECTION.KEY=VALUE"},
+        {"limits.timeout", "--set limits.timeout: not of the form section.key=value"},
+        {"timeout=1s", "--set timeout=1s: not of the form section.key=value"},
+        {".timeout=1s", "--set .timeout=1s: not of the form section.key=value"},
+        {"limits.=1s", "--set limits.=1s: not of the form section.key=value"},
+        {"", "--set : not of the form section.key=value"},
         {"limits.timeout=1",
          "--set limits.timeout: [limits] timeout: \"1\" has no unit: write ms, s, m, h or d right "
          "behind the number"},

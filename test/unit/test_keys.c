@@ -154,6 +154,8 @@ static void test_a_refused_text_changes_nothing(void **state)
     keys_free(k);
 }
 
+static void note_revoked(void *ctx, struct tenant *t) { *(struct tenant **)ctx = t; }
+
 static void test_an_expired_key_is_refused_and_its_tenant_revoked(void **state)
 {
     (void)state;
@@ -168,17 +170,25 @@ static void test_an_expired_key_is_refused_and_its_tenant_revoked(void **state)
     put_key(&b, "a", a, "role = reader\nexpires = 2026-01-31");
     put_key(&b, "b", c, "role = reader\nexpires = 2026-02-01");
     load(k, &b);
-    assert_false(keys_expire(k, at - 1));
+    struct tenant *last = NULL;
+    keys_on_revoked(k, note_revoked, &last);
+    keys_expire(k, at - 1);
+    assert_null(last);
     struct tenant *t = good(k, a, at - 1)->tenant;
     assert_int_equal(keys_check(k, a, SECRET_CHARS, at, &key), KEY_EXPIRED);
-    assert_true(keys_expire(k, at));
+    keys_expire(k, at);
     assert_true(t->revoked);
-    assert_false(keys_expire(k, at + 1));
-    assert_true(keys_expire(k, at + DAY_S)); /* the other one */
-    assert_false(keys_expire(k, at - 5));    /* the clock was set back: both are good again */
+    assert_ptr_equal(last, t);
+    last = NULL;
+    keys_expire(k, at + 1);
+    assert_null(last); /* told once */
+    keys_expire(k, at + DAY_S);
+    assert_string_equal(last->name, "b");
+    keys_expire(k, at - 5); /* the clock was set back: both are good again */
     assert_false(t->revoked);
     assert_ptr_equal(good(k, a, at - 5)->tenant, t);
-    assert_true(keys_expire(k, at + DAY_S));
+    keys_expire(k, at + DAY_S);
+    assert_true(t->revoked);
     buf_free(&b);
     keys_free(k);
 }
