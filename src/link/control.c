@@ -38,6 +38,7 @@ static struct rule rule_of(uint32_t type)
         r.bytes = sizeof(struct control_replace);
         break;
     case CONTROL_CONFIG:
+    case CONTROL_KEYS:
         r.fds = 1;
         break;
     default:

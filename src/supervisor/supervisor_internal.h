@@ -11,6 +11,7 @@
 #include "supervisor/supervisor.h"
 #include <event2/event.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #define WORDS_BYTES 1024
 
@@ -53,6 +54,13 @@ struct front_child {
     struct backoff backoff;
 };
 
+/* The key file's text as the front gets it. */
+struct key_source {
+    int fd;            /* sealed; empty without a key file; -1 before key_source_open */
+    struct stat seen;  /* of the file that was looked at last */
+    struct event *look;
+};
+
 struct supervisor {
     struct config *cfg;
     const struct supervisor_options *opts;
@@ -64,6 +72,7 @@ struct supervisor {
     char *socket_path;       /* to be removed at the end; NULL */
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
+    struct key_source keys;
     char *worker_path;
     struct scratch scratch;
 
@@ -117,6 +126,12 @@ void watch_timer(evutil_socket_t fd, short what, void *arg);
 void front_start(struct supervisor *s);
 bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
 void front_tell_trouble(struct supervisor *s);
+
+/* key_source.c: server.keys_file. open: 0; -1 with *err (bad_request: what is wrong with it). */
+int key_source_open(struct supervisor *s, struct error *err);
+void key_source_watch(struct supervisor *s);
+void key_source_reload(struct supervisor *s);
+void key_source_close(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);
