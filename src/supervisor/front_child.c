@@ -110,6 +110,12 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
             }
             on_replace(s, &m.replace);
             break;
+        case CONTROL_WANT:
+            dedicated_want(s, &m.want);
+            break;
+        case CONTROL_UNWANT:
+            dedicated_unwant(s, m.unwant.want);
+            break;
         case CONTROL_DRAINED:
             if (s->draining)
                 supervisor_kill_all(s);
