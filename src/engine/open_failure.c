@@ -66,9 +66,9 @@ static int check_file(struct error *err, const char *path)
 static int fail_locked(struct error *err, const char *path, const char *message)
 {
     const char *pid = strstr(message, "(PID ");
-    char why[160] = "another process has it open for writing";
+    char why[160] = "another process has it open for writing and holds the lock";
     if (pid)
-        snprintf(why, sizeof why, "another process has it open for writing (PID %ld)", strtol(pid + 5, NULL, 10));
+        snprintf(why, sizeof why, "another process has it open for writing and holds the lock (PID %ld)", strtol(pid + 5, NULL, 10));
     return fail(err, path, why);
 }
 

@@ -1,12 +1,12 @@
 /* What the front tells about the server: health, readiness, status, metrics. It asks no worker. Runs in the front. */
 #include "core/buf.h"
 #include "core/clock.h"
+#include "front/database.h"
 #include "front/front.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TEXT_MAX_BYTES ((size_t)4 << 20)
@@ -34,8 +34,6 @@ static void put_check(struct buf *b, const char *name, bool ok, const char *deta
     buf_puts(b, "}");
 }
 
-static bool wal_exists(const struct front *f, int64_t *ret_bytes);
-
 void info_readyz(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
@@ -45,13 +43,13 @@ void info_readyz(struct front *f, struct exchange *x)
     bool database = workers || !trouble[0];
     bool ready = workers && database && !f->draining;
     char text[160];
-    int64_t wal_bytes = 0;
-    bool wal = wal_exists(f, &wal_bytes);
+    struct database_facts db;
+    database_look(f->cfg->database.path, &db);
     buf_printf(&b, "{\"ready\":%s,\"checks\":{", ready ? "true" : "false");
     snprintf(text, sizeof text, "%u idle, %u busy, %u delivering", c.idle, c.busy, c.draining);
     put_check(&b, "workers", workers, text);
     put_check(&b, "database", database, trouble[0] ? trouble : workers ? "open" : "no worker has opened it yet");
-    snprintf(text, sizeof text, wal ? "present, %" PRId64 " bytes: readers replay it, recover with a writer" : "none", wal_bytes);
+    snprintf(text, sizeof text, db.wal_present ? "present, %" PRId64 " bytes: readers replay it, recover with a writer" : "none", db.wal_bytes);
     put_check(&b, "wal", true, text);
     snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
     put_check(&b, "limits", true, text);
@@ -60,20 +58,6 @@ void info_readyz(struct front *f, struct exchange *x)
     buf_puts(&b, "}}\n");
     exchange_answer(x, ready ? 200 : 503, "application/json", b.data, b.len);
     buf_free(&b);
-}
-
-/* The write-ahead log beside the database, left by a writer. */
-static bool wal_exists(const struct front *f, int64_t *ret_bytes)
-{
-    char path[4200];
-    struct stat st;
-    if (!f->cfg->database.path[0])
-        return false;
-    snprintf(path, sizeof path, "%s.wal", f->cfg->database.path);
-    if (stat(path, &st) < 0)
-        return false;
-    *ret_bytes = st.st_size;
-    return true;
 }
 
 static void put_worker(struct buf *b, const struct front *f, const struct control_cell *c, bool first)
@@ -94,8 +78,9 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     else
         buf_printf(b, "%u", atomic_load(&c->slot));
     buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : "pool", text, pid);
-    if (pw && pw->job)
-        put_string(b, pw->job->query_id);
+    const struct job *job = pw ? pool_worker_job(pw) : NULL;
+    if (job)
+        put_string(b, job->query_id);
     else
         buf_puts(b, "null");
     buf_printf(b, ",\"memory_bytes\":%" PRId64 ",\"queries\":%" PRIu64 "}", p.resident_bytes, atomic_load(&c->queries));
@@ -124,8 +109,8 @@ void info_status(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
     struct pool_counts c = pool_count(f->pool);
-    int64_t wal_bytes = 0;
-    (void)wal_exists(f, &wal_bytes);
+    struct database_facts db;
+    database_look(f->cfg->database.path, &db);
     buf_printf(&b, "{\"version\":\"%s\",\"uptime_s\":%.3f,\"front\":{\"pid\":%d},\"supervisor\":{\"pid\":%d},\"workers\":[", BULKHEAD_VERSION,
                (double)(clock_now_ns() - atomic_load(&f->page->started_ns)) / 1e9, (int)getpid(), atomic_load(&f->page->supervisor_pid));
     bool first = true;
@@ -137,7 +122,12 @@ void info_status(struct front *f, struct exchange *x)
     }
     buf_printf(&b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 "},\"sessions\":[],\"database\":{\"path\":", c.queued, f->cfg->limits.queue_length);
     put_string(&b, f->cfg->database.path);
-    buf_printf(&b, ",\"version\":null,\"wal_bytes\":%" PRId64 "},\"limits\":[", wal_bytes);
+    buf_puts(&b, ",\"version\":");
+    if (db.version[0])
+        put_string(&b, db.version);
+    else
+        buf_puts(&b, "null");
+    buf_printf(&b, ",\"wal_bytes\":%" PRId64 "},\"limits\":[", db.wal_bytes);
     put_limits(&b, f);
     buf_puts(&b, "]}\n");
     exchange_answer(x, 200, "application/json", b.data, b.len);

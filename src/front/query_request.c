@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+int64_t query_request_bytes(const struct query_limits *limits) { return 2 * limits->max_sql_bytes; }
+
 void query_request_clear(struct query_request *r)
 {
     free(r->sql);
@@ -25,7 +27,8 @@ static int set_timeout(const char *text, const struct query_limits *limits, stru
     if (ms > limits->timeout_max_ms) {
         char max[UNITS_TEXT_MAX];
         units_format_duration(limits->timeout_max_ms, max);
-        return error_set(err, ERR_BAD_REQUEST, "timeout '%.40s' is longer than the server's timeout_max of %s", text, max);
+        return error_set(err, ERR_BAD_REQUEST, "timeout '%.40s' is longer than the server's timeout_max of %s (%lld ms)", text, max,
+                         (long long)limits->timeout_max_ms);
     }
     r->timeout_ms = ms;
     return 0;
@@ -84,7 +87,12 @@ static int set_params(json_t *v, struct query_request *r, struct error *err)
 
 static int need_string(json_t *v, const char *key, struct error *err)
 {
-    return json_is_string(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "%s must be a string", key);
+    if (!json_is_string(v))
+        return error_set(err, ERR_BAD_REQUEST, "%s must be a string", key);
+    /* Behind a NUL nobody would look. (set_sql has its own words for it.) */
+    if (strcmp(key, "sql") != 0 && strlen(json_string_value(v)) != json_string_length(v))
+        return error_set(err, ERR_BAD_REQUEST, "%s contains a NUL character", key);
+    return 0;
 }
 
 static int set_big_numbers(const char *text, struct query_request *r, struct error *err)
@@ -109,11 +117,23 @@ static int take(const char *key, json_t *v, const struct query_limits *limits, s
     if (strcmp(key, "max_rows") == 0)
         return set_max_rows(v, r, err);
     if (strcmp(key, "big_numbers") == 0)
-        return set_big_numbers(json_string_value(v), r, err);
+        return need_string(v, key, err) < 0 ? -1 : set_big_numbers(json_string_value(v), r, err);
     if (strcmp(key, "session") == 0 || strcmp(key, "sources") == 0 || strcmp(key, "wait") == 0)
         return error_set(err, ERR_BAD_REQUEST, "'%s': sessions and sources are not built yet", key);
     return error_set(err, ERR_BAD_REQUEST,
                      "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait", key);
+}
+
+/* Written out again, parameters may be longer than they came: 1e-7 takes 22 bytes. */
+static int check_size(const struct query_request *r, const struct query_limits *limits, struct error *err)
+{
+    int64_t max = query_request_bytes(limits);
+    if (r->sql_len + r->params_len <= (size_t)max)
+        return 0;
+    error_set(err, ERR_PAYLOAD_TOO_LARGE, "statement and parameters have %zu bytes, the limit (twice max_sql_bytes) is %lld",
+              r->sql_len + r->params_len, (long long)max);
+    err->limit_bytes = max;
+    return -1;
 }
 
 int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err)
@@ -121,7 +141,7 @@ int query_request_from_json(const char *body, size_t len, const struct query_lim
     size_t exact_len = len;
     char *exact = query_request_wide_integers(body, len, &exact_len);
     json_error_t at;
-    json_t *root = json_loadb(exact ? exact : body, exact_len, JSON_REJECT_DUPLICATES, &at);
+    json_t *root = json_loadb(exact ? exact : body, exact_len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &at);
     free(exact);
     if (!root)
         return error_set(err, ERR_BAD_REQUEST, "the body is not valid JSON: line %d, column %d: %s", at.line, at.column, at.text);
@@ -136,6 +156,8 @@ int query_request_from_json(const char *body, size_t len, const struct query_lim
     json_decref(root);
     if (ok == 0 && !r.sql)
         ok = error_set(err, ERR_BAD_REQUEST, "the field 'sql' is missing");
+    if (ok == 0)
+        ok = check_size(&r, limits, err);
     if (ok < 0) {
         query_request_clear(&r);
         return -1;

@@ -22,6 +22,9 @@ struct query_request {
     bool big_numbers_as_text;
 };
 
+/* What statement and parameters may have together: a worker has room for so much (link/ring.h). */
+int64_t query_request_bytes(const struct query_limits *limits);
+
 /* Both: 0; or -1 with *err (bad_request, payload_too_large, not_acceptable) and nothing to free. */
 int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err);
 /* Values of the query string; NULL: absent. */

@@ -5,6 +5,7 @@
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "worker/sources.h"
 #include "worker/worker.h"
 
 #include <signal.h>
@@ -22,6 +23,7 @@ struct arguments {
     pid_t parent;
     size_t request_bytes;
     const char *scratch_directory;
+    bool dedicated;
 };
 
 static int usage(void)
@@ -32,12 +34,13 @@ static int usage(void)
 
 static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 {
-    if (argc != 5)
+    if (argc != 6)
         return false;
     *ret = (struct arguments){.id = (uint32_t)strtoul(argv[1], NULL, 10),
                               .parent = (pid_t)strtol(argv[2], NULL, 10),
                               .request_bytes = strtoul(argv[3], NULL, 10),
-                              .scratch_directory = argv[4]};
+                              .scratch_directory = argv[4],
+                              .dedicated = strcmp(argv[5], "dedicated") == 0};
     return ret->id > 0 && ret->parent > 0 && ret->request_bytes > 0;
 }
 
@@ -79,13 +82,14 @@ static struct config *inherited_config(struct error *err)
 static int extension_paths(const struct config *cfg, const char **ret, struct error *err)
 {
     const struct text_list *l = &cfg->database.extensions;
+    char directory[4096];
     for (size_t i = 0; i < l->count; i++) {
         if (i == EXTENSIONS_MAX)
             return error_set(err, ERR_UNAVAILABLE, "more than %d extensions", EXTENSIONS_MAX);
         char *path = NULL;
         if (strchr(l->items[i], '/'))
             path = strdup(l->items[i]);
-        else if (asprintf(&path, "%s/%s.duckdb_extension", cfg->database.extension_directory, l->items[i]) < 0)
+        else if (asprintf(&path, "%s/%s.duckdb_extension", worker_extension_directory(cfg, directory, sizeof directory), l->items[i]) < 0)
             path = NULL;
         CHECK(path);
         ret[i] = path;
@@ -99,16 +103,26 @@ static int open_engine(struct worker *w, const struct arguments *a, struct error
     if (!cfg)
         return -1;
     const char *extensions[EXTENSIONS_MAX + 1] = {0};
-    int ok = extension_paths(cfg, extensions, err);
+    struct worker_sources sources;
+    char directory[4096];
+    int ok = extension_paths(cfg, extensions, err) < 0 || worker_sources_read(cfg, &sources, err) < 0 ? -1 : 0;
     struct engine_options opts = {.database_path = cfg->database.path,
                                   .scratch_directory = a->scratch_directory,
-                                  .scratch_limit_bytes = cfg->pool.scratch_limit_bytes,
-                                  .memory_limit_bytes = cfg->pool.memory_limit_bytes,
+                                  .scratch_limit_bytes = a->dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
+                                  .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
                                   .threads = (unsigned)cfg->pool.threads,
                                   .extensions = extensions,
-                                  .statement_cache_entries = (uint32_t)cfg->pool.statement_cache};
+                                  .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
+                                  .extension_directory = worker_extension_directory(cfg, directory, sizeof directory),
+                                  .source_timeout_ms = cfg->limits.timeout_max_ms};
+    if (ok == 0) {
+        opts.sources = sources.engine;
+        opts.source_count = sources.count;
+    }
     fault_point("open");
     w->engine = ok == 0 ? engine_open(&opts, err) : NULL;
+    if (ok == 0)
+        worker_sources_wipe(&sources);
     config_free(cfg);
     if (!w->engine)
         return -1;
@@ -117,10 +131,10 @@ static int open_engine(struct worker *w, const struct arguments *a, struct error
     return engine_lock(w->engine, err);
 }
 
-static void report(char kind, const char *text)
+static void report(char kind, const char *source, const char *text)
 {
     char record[1024];
-    int n = snprintf(record, sizeof record, "%c%s", kind, text);
+    int n = snprintf(record, sizeof record, "%c%s%s%s", kind, source, kind == 'S' ? "\n" : "", text);
     size_t len = (size_t)n < sizeof record ? (size_t)n : sizeof record - 1;
     if (write(WORKER_FD_STATUS, record, len) < 0)
         _exit(WORKER_EXIT_DONE); /* the supervisor is gone */
@@ -139,16 +153,16 @@ int worker_main(int argc, char **argv)
     struct worker w = {.id = a.id, .link_fd = WORKER_FD_LINK, .job_lock = PTHREAD_MUTEX_INITIALIZER};
     w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w.wake_fd < 0 || ring_map(WORKER_FD_REGION, a.request_bytes, true, &w.ring) < 0) {
-        report('F', "cannot map the shared region");
+        report('F', "", "cannot map the shared region");
         _exit(WORKER_EXIT_START);
     }
     close(WORKER_FD_REGION);
     if (open_engine(&w, &a, &err) < 0) {
-        report('F', err.detail);
+        report(err.code == ERR_SOURCE ? 'S' : 'F', err.code == ERR_SOURCE ? err.source : "", err.detail);
         _exit(WORKER_EXIT_START);
     }
     fault_point("ready");
-    report('R', "");
+    report('R', "", "");
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
     _exit(serve(&w));
 }
