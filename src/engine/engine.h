@@ -32,6 +32,7 @@ enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
 
 struct engine;
 struct stream;
+struct ArrowSchema; /* of Arrow's C data interface */
 
 /* Opens and locks in the order of DUCKDB.md, up to but without the last two steps, with one thread.
  * NULL with *err (code ERR_UNAVAILABLE, the detail says what is wrong with the file in words an operator understands:
@@ -57,6 +58,9 @@ const struct column *stream_columns(const struct stream *s, uint32_t *ret_count)
 enum cache_use stream_cache_use(const struct stream *s);
 /* The next rows: their number (> 0) with stream_columns pointing at them until the next call; 0 at the end; -1 with *err. */
 int64_t stream_next(struct stream *s, struct error *err);
+/* The schema of the engine's own Arrow export of these columns; VARIANT, which that has not, as VARCHAR. The caller releases it.
+ * 0, or -1 with *err. */
+int stream_arrow_schema(struct stream *s, struct ArrowSchema *ret, struct error *err);
 void stream_free(struct stream *s);
 
 /* Optional: from here on engine_interrupt hits the query that the next engine_query starts, so that a cancel between "accepted" and "engine
