@@ -15,6 +15,8 @@ struct engine_options {
     unsigned threads;
     const char *const *extensions;   /* absolute paths of .duckdb_extension files, NULL-terminated; NULL: none */
     uint32_t statement_cache_entries; /* 0: off */
+    bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
+    const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
 };
 
 enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
@@ -22,7 +24,7 @@ enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
 struct engine;
 struct stream;
 
-/* Opens and locks in the order of DUCKDB.md, up to but without the last two steps, with one thread.
+/* Opens and locks in the order that ARCHITECTURE.md gives, up to but without the last two steps, with one thread.
  * NULL with *err (code ERR_UNAVAILABLE, the detail says what is wrong with the file in words an operator understands:
  * missing, a directory, no permission, not a DuckDB file, written by a newer version, locked by a writer with its PID). */
 struct engine *engine_open(const struct engine_options *opts, struct error *err);

@@ -2,7 +2,9 @@
  * Runs in every process. */
 #pragma once
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none).
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) [write MODE READ_PATH...]
+ * With `write` it opens the configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the
+ * database itself). READ_PATH: files that the script may read besides, absolute; directories end in a slash.
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */

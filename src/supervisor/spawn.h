@@ -18,6 +18,8 @@ struct worker_plan {
     size_t request_bytes;
     const char *scratch_directory; /* "" for none; must exist */
     bool share_stderr;      /* print on our stderr instead of a pipe */
+    const char *write_mode; /* "copy", "in-place" (link/inherit.h); NULL: it serves readers */
+    const char *const *read_paths; /* of a writer; NULL-terminated; NULL: none */
 };
 
 /* 0; -1 with errno, nothing left behind. */

@@ -6,6 +6,7 @@
 #include "core/fd.h"
 #include "link/inherit.h"
 #include "worker/worker.h"
+#include "worker/writer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@ struct arguments {
     pid_t parent;
     size_t request_bytes;
     const char *scratch_directory;
+    enum writer_mode write;          /* WRITER_NONE: it serves readers */
+    const char *const *read_paths;   /* of a writer */
 };
 
 static int usage(void)
@@ -32,12 +35,18 @@ static int usage(void)
 
 static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 {
-    if (argc != 5)
+    if (argc != 5 && (argc < 7 || strcmp(argv[5], "write") != 0))
         return false;
     *ret = (struct arguments){.id = (uint32_t)strtoul(argv[1], NULL, 10),
                               .parent = (pid_t)strtol(argv[2], NULL, 10),
                               .request_bytes = strtoul(argv[3], NULL, 10),
                               .scratch_directory = argv[4]};
+    if (argc > 5) {
+        ret->write = writer_mode_of(argv[6]);
+        ret->read_paths = (const char *const *)argv + 7;
+        if (ret->write == WRITER_NONE)
+            return false;
+    }
     return ret->id > 0 && ret->parent > 0 && ret->request_bytes > 0;
 }
 
@@ -93,22 +102,27 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
-static int open_engine(struct worker *w, const struct arguments *a, struct error *err)
+/* What *ret_opts points at lives as long as the process: a writer opens the database once more. */
+static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_opts, struct error *err)
 {
     struct config *cfg = inherited_config(err);
     if (!cfg)
         return -1;
-    const char *extensions[EXTENSIONS_MAX + 1] = {0};
+    const char **extensions = calloc(EXTENSIONS_MAX + 1, sizeof *extensions);
+    char *path = strdup(cfg->database.path);
+    CHECK(extensions && path);
     int ok = extension_paths(cfg, extensions, err);
-    struct engine_options opts = {.database_path = cfg->database.path,
-                                  .scratch_directory = a->scratch_directory,
-                                  .scratch_limit_bytes = cfg->pool.scratch_limit_bytes,
-                                  .memory_limit_bytes = cfg->pool.memory_limit_bytes,
-                                  .threads = (unsigned)cfg->pool.threads,
-                                  .extensions = extensions,
-                                  .statement_cache_entries = (uint32_t)cfg->pool.statement_cache};
+    *ret_opts = (struct engine_options){.database_path = path,
+                                        .scratch_directory = a->scratch_directory,
+                                        .scratch_limit_bytes = cfg->pool.scratch_limit_bytes,
+                                        .memory_limit_bytes = cfg->pool.memory_limit_bytes,
+                                        .threads = (unsigned)cfg->pool.threads,
+                                        .extensions = extensions,
+                                        .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
+                                        .write = a->write != WRITER_NONE,
+                                        .read_paths = a->read_paths};
     fault_point("open");
-    w->engine = ok == 0 ? engine_open(&opts, err) : NULL;
+    w->engine = ok == 0 ? engine_open(ret_opts, err) : NULL;
     config_free(cfg);
     if (!w->engine)
         return -1;
@@ -130,6 +144,7 @@ static void report(char kind, const char *text)
 int worker_main(int argc, char **argv)
 {
     struct arguments a;
+    struct engine_options opts;
     struct error err;
     if (!parse_arguments(argc, argv, &a))
         return usage();
@@ -143,12 +158,12 @@ int worker_main(int argc, char **argv)
         _exit(WORKER_EXIT_START);
     }
     close(WORKER_FD_REGION);
-    if (open_engine(&w, &a, &err) < 0) {
+    if (open_engine(&w, &a, &opts, &err) < 0) {
         report('F', err.detail);
         _exit(WORKER_EXIT_START);
     }
     fault_point("ready");
     report('R', "");
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
-    _exit(serve(&w));
+    _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &opts));
 }
