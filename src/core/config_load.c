@@ -85,7 +85,7 @@ int config_enter_section(struct config_loading *l, const char *section)
     if (!*section)
         return config_refuse(l, "%s: a key before the first [section]", l->place);
     if (name && !config_name_is_source_name(name))
-        return config_refuse(l, "%s: [%s]: a source's name is 1 to 40 letters, digits and _, no digit first", l->place, section);
+        return config_refuse(l, "%s: [%s]: a source's name is 1 to 31 of a-z, 0-9 and _, a letter first", l->place, section);
     if (!name && !config_name_is_section(section))
         return config_refuse(l, "%s: unknown section [%s]; nearest known section: [%s]", l->place, section, config_name_nearest_section(section));
     if (name && !source_of(l->cfg, name))

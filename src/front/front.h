@@ -5,6 +5,7 @@
 #endif
 #include "core/config.h"
 #include "core/log.h"
+#include "front/auth.h"
 #include "front/http.h"
 #include "front/metrics.h"
 #include "link/control.h"
@@ -30,6 +31,9 @@ struct front {
     struct http_server *http;
     struct pool *pool;
     struct metrics metrics;
+    struct auth auth;
+    struct caller caller; /* who sent the request whose route is at work: caller_of */
+    const struct exchange *caller_exchange;
     struct query *queries; /* those that live, newest first */
     unsigned query_count;
     struct registry *registry;
@@ -43,7 +47,9 @@ struct front {
 /* front_main.c */
 int front_main(int argc, char **argv);
 
-/* routes.c: every request arrives here; and what became of the answers of those that set a user (a struct asker). */
+/* routes.c: every request arrives here, one with a body when its head is there as well; and what became of the answers of those that set a user
+ * (a struct asker). */
+int routes_head(void *ctx, struct exchange *x, struct error *err);
 void routes_request(void *ctx, struct exchange *x);
 /* Requests refused before that, by the HTTP server itself: only counted. */
 void routes_refused(void *ctx, enum error_code code);
@@ -61,6 +67,8 @@ void query_schema(struct front *f, struct exchange *x);
 void queries_list(struct front *f, struct exchange *x);
 void queries_get(struct front *f, struct exchange *x, const char *id);
 void queries_delete(struct front *f, struct exchange *x, const char *id);
+/* The tenant's key is gone: its queries are cancelled, and what it ran is nobody's any more. */
+void queries_revoked(void *front, struct tenant *t);
 
 /* info.c */
 void info_healthz(struct front *f, struct exchange *x);

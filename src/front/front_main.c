@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How often the loop looks by itself: heartbeat, queue timeouts, results that wait for their head. Quicker while something runs. */
@@ -110,6 +111,7 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     }
     config_free(f->cfg);
     f->cfg = cfg;
+    auth_configure(&f->auth, cfg);
     set_log(f);
     set_http_options(f, NULL, NULL, 0);
     struct pool_options po = pool_options(cfg);
@@ -117,6 +119,31 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     registry_set_history(f->registry, cfg->limits.history);
     if (flags & CONTROL_REPLACE_WORKERS)
         pool_replace_all(f->pool);
+}
+
+/* Takes the fd. The supervisor has checked the text: what is wrong here is our own mistake. */
+static int load_keys(struct front *f, int fd, struct error *err)
+{
+    char *text;
+    size_t len;
+    int r = fd_read_all(fd, KEYFILE_TEXT_MAX, &text, &len);
+    close(fd);
+    if (r < 0)
+        return error_set(err, ERR_INTERNAL, "cannot read the inherited keys: %s", strerror(errno));
+    if (!f->auth.keyless)
+        r = keys_load(f->auth.keys, text, len, err);
+    free(text);
+    size_t count = keys_count(f->auth.keys);
+    if (r == 0 && !f->auth.keyless)
+        log_event(&f->log, count ? LOG_INFO : LOG_WARN, "keys_loaded", LOG_I("keys", (int64_t)count));
+    return r;
+}
+
+static void on_keys(struct front *f, int fd)
+{
+    struct error err;
+    if (load_keys(f, fd, &err) < 0)
+        log_event(&f->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail));
 }
 
 static void maybe_drained(struct front *f)
@@ -151,6 +178,9 @@ static void on_message(struct front *f, const union control_message *m, const in
         break;
     case CONTROL_CONFIG:
         on_config(f, fds[0], m->plain.flags);
+        break;
+    case CONTROL_KEYS:
+        on_keys(f, fds[0]);
         break;
     case CONTROL_DRAIN:
         f->draining = true;
@@ -189,6 +219,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     int64_t now = clock_now_ns();
     atomic_store_explicit(&f->page->heartbeat_ns, now, memory_order_relaxed);
     pool_tick(f->pool, now, FIRST_ROW_NS);
+    keys_expire(f->auth.keys, (int64_t)time(NULL));
     query_sample_all(f, now);
     maybe_drained(f);
     int ms = f->query_count > 0 || f->draining ? TICK_BUSY_MS : TICK_IDLE_MS;
@@ -198,7 +229,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 static int start(struct front *f, int listeners, struct error *err)
 {
-    static const struct http_handler handler = {.request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
+    static const struct http_handler handler = {.head = routes_head, .request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
     for (int i = 0; i < listeners; i++)
         fds[i] = FRONT_FD_LISTEN + i;
@@ -210,6 +241,11 @@ static int start(struct front *f, int listeners, struct error *err)
         return -1;
     close(FRONT_FD_CONFIG);
     set_log(f);
+    auth_init(&f->auth);
+    keys_on_revoked(f->auth.keys, queries_revoked, f);
+    auth_configure(&f->auth, f->cfg);
+    if (load_keys(f, FRONT_FD_KEYS, err) < 0)
+        return -1;
     f->base = event_base_new();
     if (!f->page || !f->base)
         return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
@@ -229,6 +265,7 @@ static void stop(struct front *f)
 {
     http_server_free(f->http);
     pool_free(f->pool);
+    auth_free(&f->auth);
     registry_free(f->registry);
     event_free(f->control_event);
     event_free(f->tick);
@@ -247,6 +284,7 @@ int front_main(int argc, char **argv)
     }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != (pid_t)atoi(argv[2]))
         return 1;
+    prctl(PR_SET_NAME, "bulkhead-front"); /* exec by /proc/self/exe leaves "exe" */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C goes to all; the supervisor decides */
     signal(SIGHUP, SIG_IGN);

@@ -4,6 +4,7 @@
  * One `struct exchange` is one request and its answer. Per connection one exchange is being answered at a time; pipelined requests wait
  * in the connection's bounded read buffer and are answered in order. */
 #pragma once
+#include "core/address.h"
 #include "core/errors.h"
 #include "core/log.h"
 #include <event2/event.h>
@@ -44,6 +45,9 @@ struct http_handler {
     void (*gone)(void *ctx, struct exchange *x, void *user);
     /* Every byte of a streamed answer (exchange_stream) is in the kernel's hands; the exchange is dead when it returns. Same condition. */
     void (*sent)(void *ctx, struct exchange *x, void *user);
+    /* Optional (NULL): the head has arrived and passed those checks, and a body follows that nobody has read yet. -1 with *err: the request is
+     * answered with that (and what exchange_add_header added) and the connection closed, without reading the body. */
+    int (*head)(void *ctx, struct exchange *x, struct error *err);
     /* Optional (NULL: nobody counts): a request was refused with this code before it became the handler's. */
     void (*refused)(void *ctx, enum error_code code);
 };
@@ -82,6 +86,8 @@ int exchange_each_param(const struct exchange *x, int (*fn)(void *ctx, const cha
 const char *exchange_header(const struct exchange *x, const char *name); /* NULL when absent; case-insensitive; several joined by ", " */
 const char *exchange_body(const struct exchange *x, size_t *ret_len);
 bool exchange_is_http10(const struct exchange *x);
+/* The other end of the connection. */
+struct address exchange_peer(const struct exchange *x);
 
 /* A pointer of the handler's, handed back in gone and sent. */
 void exchange_set_user(struct exchange *x, void *user);

@@ -48,6 +48,19 @@ void conn_free(struct conn *c)
     free(c);
 }
 
+struct address exchange_peer(const struct exchange *x)
+{
+    struct conn *c = x->conn;
+    union {
+        struct sockaddr sa;
+        struct sockaddr_storage space;
+    } a;
+    socklen_t len = sizeof a;
+    if (c->peer.kind == ADDRESS_NONE && getpeername(c->fd, &a.sa, &len) == 0)
+        c->peer = address_of(&a.sa);
+    return c->peer;
+}
+
 static bool is_busy(enum conn_state state) { return state == CONN_BUSY || state == CONN_STREAM || state == CONN_FLUSH; }
 
 void conn_set_state(struct conn *c, enum conn_state state)

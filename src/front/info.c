@@ -78,8 +78,9 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     else
         buf_printf(b, "%u", atomic_load(&c->slot));
     buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : "pool", text, pid);
-    if (pw && pw->job)
-        put_string(b, pw->job->query_id);
+    const struct job *job = pw ? pool_worker_job(pw) : NULL;
+    if (job)
+        put_string(b, job->query_id);
     else
         buf_puts(b, "null");
     buf_printf(b, ",\"memory_bytes\":%" PRId64 ",\"queries\":%" PRIu64 "}", p.resident_bytes, atomic_load(&c->queries));

@@ -141,6 +141,10 @@ bool metrics_write(const struct front *f, struct buf *b)
     put_histogram(b, "bulkhead_queue_seconds", "From a query's arrival to its worker.", &m->queue);
     put_workers(b, f);
     put_supervisor(b, f);
+    put_head(b, "bulkhead_auth_failures_total", "counter", "Requests refused for their API key, by reason.");
+    for (int i = 0; i < AUTH_FAILURES; i++)
+        buf_printf(b, "bulkhead_auth_failures_total{reason=\"%s\"} %" PRIu64 "\n", auth_failure_text((enum auth_failure)i), f->auth.failures[i]);
+    put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
     put_head(b, "bulkhead_statement_cache_total", "counter", "Successful queries by use of the statement cache.");
     for (int i = 0; i < 3; i++)
         buf_printf(b, "bulkhead_statement_cache_total{result=\"%s\"} %" PRIu64 "\n", cache[i], m->cache[i]);

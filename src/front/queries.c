@@ -104,6 +104,21 @@ void queries_delete(struct front *f, struct exchange *x, const char *id)
     record_unpin(f->registry, rec);
 }
 
+void queries_revoked(void *front, struct tenant *t)
+{
+    struct front *f = front;
+    unsigned cancelled = 0;
+    for (struct query *q = f->queries, *next; q; q = next) {
+        next = q->next; /* cancelling one query never ends another */
+        if (q->job->tenant != t)
+            continue;
+        query_cancel(q);
+        cancelled++;
+    }
+    registry_disown(f->registry, t->name);
+    log_event(&f->log, LOG_INFO, "key_revoked", LOG_S("key", t->name), LOG_I("cancelled", cancelled));
+}
+
 /* ---- the list ---- */
 
 struct list_wish {

@@ -241,6 +241,7 @@ static struct query *query_new(struct front *f, struct exchange *x)
     q->f = f;
     q->x = x;
     q->job = job_new();
+    q->job->tenant = tenant_ref(caller_of(f, x).tenant);
     q->job->events = &events;
     q->job->owner = q;
     q->next = f->queries;
@@ -308,7 +309,9 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
 {
     struct exchange *x = q->x;
     const struct config *c = q->f->cfg;
-    struct query_limits limits = {c->limits.max_sql_bytes, c->limits.timeout_ms, c->limits.timeout_max_ms};
+    int64_t timeout_max_ms = q->job->tenant->limits.timeout_max_ms; /* at most the server's */
+    struct query_limits limits = {c->limits.max_sql_bytes, c->limits.timeout_ms < timeout_max_ms ? c->limits.timeout_ms : timeout_max_ms,
+                                  timeout_max_ms};
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type");
@@ -396,6 +399,8 @@ void query_schema(struct front *f, struct exchange *x)
     j->sql = strdup("");
     CHECK(j->sql);
     j->timeout_ms = f->cfg->limits.timeout_ms;
+    if (j->timeout_ms > j->tenant->limits.timeout_max_ms)
+        j->timeout_ms = j->tenant->limits.timeout_max_ms;
     j->format = FORMAT_RAW; /* with no SQL: the worker's own statement for the schema */
     submit(q);
 }

@@ -151,7 +151,7 @@ struct record *registry_find(struct registry *r, const char *id)
 bool registry_id_is_free(struct registry *r, const char *id, const char *owner)
 {
     const struct record *rec = registry_find(r, id);
-    return !rec || (record_is_over(rec) && rec->pins == 0 && strcmp(rec->owner, owner) == 0);
+    return !rec || (record_is_over(rec) && rec->pins == 0 && !rec->disowned && strcmp(rec->owner, owner) == 0);
 }
 
 static int64_t wall_ms(void)
@@ -169,6 +169,12 @@ static size_t cut(const char *text, size_t len, size_t max)
     while (max > 0 && ((unsigned char)text[max] & 0xC0) == 0x80)
         max--;
     return max;
+}
+
+void registry_disown(struct registry *r, const char *owner)
+{
+    for (struct record *rec = r->newest; rec; rec = rec->older)
+        rec->disowned |= strcmp(rec->owner, owner) == 0;
 }
 
 struct record *registry_add(struct registry *r, const char *id, const char *owner, const char *sql, size_t sql_len)

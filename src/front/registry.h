@@ -24,6 +24,7 @@ struct record {
     char id[QUERY_ID_BYTES]; /* as the client wrote it */
     struct query_key key;
     char owner[RECORD_KEY_BYTES]; /* the name of the API key; "": none */
+    bool disowned;                /* that key is gone: a new one of its name is somebody else */
     bool asynchronous;
     enum job_state state;
     enum error_code code;      /* once it is over */
@@ -70,6 +71,8 @@ struct record *registry_find(struct registry *r, const char *id);
 bool registry_id_is_free(struct registry *r, const char *id, const char *owner);
 /* A new record, queued, of a free and valid id; one of the same id that is over is forgotten. It stays the register's. */
 struct record *registry_add(struct registry *r, const char *id, const char *owner, const char *sql, size_t sql_len);
+/* The key of that name is gone. What it ran stays, for those who may see everything. */
+void registry_disown(struct registry *r, const char *owner);
 /* It is over: state, code and figures are written. The oldest beyond the history go, perhaps this one: it must not be used afterwards unless
  * it is pinned. */
 void registry_over(struct registry *r, struct record *rec);

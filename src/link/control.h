@@ -6,6 +6,8 @@
  * when that is earlier than the time at which the supervisor will look anyway (wake_ns). */
 #pragma once
 #include "core/errors.h"
+#include "core/source.h"
+#include "link/inherit.h"
 #include "link/gone.h"
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -51,6 +53,7 @@ struct control_cell {
     _Atomic int32_t pid;
     _Atomic uint32_t state; /* enum worker_state */
     _Atomic uint32_t slot;
+    _Atomic uint32_t kind;  /* enum worker_kind */
     _Atomic uint64_t stopping; /* job << 8 | enum stop_stage: how far the ladder has gone for that job */
 };
 
@@ -74,8 +77,31 @@ struct control_assign {
     uint32_t cell;
     uint32_t slot;
     int32_t pid;
-    uint32_t pad;
+    uint32_t kind; /* enum worker_kind */
     uint64_t request_bytes;
+    uint32_t want; /* the request it answers; 0: it is for the pool */
+    uint32_t pad;
+};
+struct control_want {
+    uint32_t type;
+    uint32_t want; /* the front's number for it, never 0, never used again by that front */
+    uint32_t kind; /* WORKER_KIND_SESSION or WORKER_KIND_SOURCES */
+    uint32_t pad;
+    char set[SOURCE_SET_BYTES]; /* core/source.h */
+};
+struct control_unwant {
+    uint32_t type;
+    uint32_t want;
+};
+struct control_want_failed {
+    uint32_t type;
+    uint32_t want;
+    struct error error; /* source_error, unavailable, overloaded, not_found */
+};
+struct control_set {
+    uint32_t type;
+    uint32_t pad;
+    char set[SOURCE_SET_BYTES];
 };
 struct control_died {
     uint32_t type;
@@ -97,7 +123,7 @@ struct control_replace {
     uint32_t pad;
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, DRAIN, UP, DRAINED */
+struct control_plain { /* CONFIG, KEYS, DRAIN, UP, DRAINED */
     uint32_t type;
     uint32_t flags;
 };
@@ -107,6 +133,10 @@ union control_message {
     struct control_died died;
     struct control_start_failed start_failed;
     struct control_replace replace;
+    struct control_want want;
+    struct control_unwant unwant;
+    struct control_want_failed want_failed;
+    struct control_set set;
     struct control_plain plain;
 };
 

@@ -2,15 +2,29 @@
  * Runs in every process. */
 #pragma once
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) [write MODE READ_PATH...]
- * With `write` it opens the configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the
- * database itself). READ_PATH: files that the script may read besides, absolute; directories end in a slash.
+/* What a worker is for: which limits it has, and whether it may keep something from one query to the next. */
+enum worker_kind {
+    WORKER_KIND_POOL,    /* any caller's query, one after the other */
+    WORKER_KIND_SESSION, /* one session's, whose state it keeps */
+    WORKER_KIND_SOURCES, /* one request with sources; also a warm one that waits for a request or a session */
+    WORKER_KINDS
+};
+static inline const char *worker_kind_text(enum worker_kind kind)
+{
+    return kind == WORKER_KIND_SESSION ? "session" : kind == WORKER_KIND_SOURCES ? "sources" : "pool";
+}
+
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) KIND
+ * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; or "write" MODE READ_PATH...: it opens the
+ * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself). READ_PATH:
+ * files that the script may read besides, absolute; directories end in a slash.
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */
-    WORKER_FD_STATUS,   /* a pipe: one record, "R" = ready or "F<text>" = can't start, and why */
+    WORKER_FD_STATUS,   /* a pipe: one record, "R" = ready, "F<text>" = can't start, and why, "S<source>\n<text>" = for that source's sake */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
+    WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */
     WORKER_FD_END
 };
 
@@ -20,6 +34,7 @@ enum front_fd {
     FRONT_FD_PAGE,
     FRONT_FD_NUDGE, /* eventfd: the supervisor looks at the page */
     FRONT_FD_CONFIG,
+    FRONT_FD_KEYS,  /* the key file's text, sealed; empty when there is none */
     FRONT_FD_LISTEN /* the first listener; the others follow */
 };
 

@@ -49,7 +49,7 @@ static bool worker_may_report(const struct error *e)
     default:
         return false;
     }
-    return terminated(e->error_type, sizeof e->error_type) && terminated(e->what, sizeof e->what) &&
+    return terminated(e->error_type, sizeof e->error_type) && terminated(e->what, sizeof e->what) && terminated(e->source, sizeof e->source) &&
            terminated(e->detail, sizeof e->detail) && (unsigned)e->stopped_by < STOP_COUNT && e->position >= 0 &&
            e->limit_bytes >= 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "core/errors.h"
 #include "link/messages.h"
+#include "sched/tenant.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,6 +39,7 @@ struct job {
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
     bool big_numbers_as_text;
+    struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
 

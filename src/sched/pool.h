@@ -78,5 +78,7 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns);
 
 struct pool_counts pool_count(const struct pool *p);
 const struct pool_worker *pool_workers(const struct pool *p);
+/* The job that the worker has, from the moment it took it up (before, the job may still run elsewhere); NULL: none. */
+const struct job *pool_worker_job(const struct pool_worker *w);
 /* The running or queued job with this query id, NULL. */
 struct job *pool_find(struct pool *p, const char *query_id);

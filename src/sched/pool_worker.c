@@ -224,6 +224,11 @@ static void crashed_error(const struct control_died *m, struct error *ret)
     ret->signal = m->signal;
 }
 
+/* The worker's own word, and only ever about its own job. */
+static bool has_taken(const struct pool_worker *w, const struct job *job) { return atomic_load(&w->ring.shared->taken) == job->id; }
+
+const struct job *pool_worker_job(const struct pool_worker *w) { return w->job && has_taken(w, w->job) ? w->job : NULL; }
+
 void pool_died(struct pool *p, const struct control_died *m)
 {
     struct pool_worker *w = find(p, m->worker);
@@ -241,7 +246,7 @@ void pool_died(struct pool *p, const struct control_died *m)
         return;
     }
     if (job) {
-        bool taken = atomic_load(&w->ring.shared->taken) == job->id;
+        bool taken = has_taken(w, job);
         struct error err;
         /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
          * end anyway; only who asked for the end gets what was asked for. */

@@ -89,8 +89,9 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         int fds[2], nfds, n = control_receive(fd, true, &m, fds, &nfds);
         if (n < 0 && errno == EAGAIN)
             return;
-        if (n == 0) {
+        if (n == 0) { /* it is dying, or has closed the channel: without it it is no front any more */
             event_del(s->front.control_event);
+            (void)child_signal(&s->front.child, SIGKILL, 0);
             return;
         }
         if (n < 0) {
@@ -108,6 +109,12 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
                 return;
             }
             on_replace(s, &m.replace);
+            break;
+        case CONTROL_WANT:
+            dedicated_want(s, &m.want);
+            break;
+        case CONTROL_UNWANT:
+            dedicated_unwant(s, m.unwant.want);
             break;
         case CONTROL_DRAINED:
             if (s->draining)
@@ -168,7 +175,7 @@ static int exec_front(struct supervisor *s, int control_fd)
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(listeners, sizeof listeners, "%d", s->listen_count);
     const char *argv[] = {"bulkhead", "front-process", parent, listeners, NULL};
-    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd};
+    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd};
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
         fds[n++] = s->listen_fds[i];

@@ -3,6 +3,7 @@
 #include "core/buf.h"
 #include "core/fd.h"
 #include "core/sizing.h"
+#include "supervisor/secrets.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <string.h>
@@ -40,7 +41,7 @@ static int resolve(struct config *cfg, struct error *err)
 {
     struct machine m;
     struct sizing z;
-    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, cfg, &m, 0, err) < 0)
+    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, cfg, &m, sizing_auto_sessions(&m, cfg), err) < 0)
         return -1;
     sizing_apply(&z, cfg);
     return 0;
@@ -95,7 +96,7 @@ static struct config *load(struct supervisor *s)
     }
     keep_auto(cfg, s->cfg);
     exchange_restart_keys(cfg, s->cfg);
-    if (supervisor_refuse_unprotected(cfg, &err) == 0 && resolve(cfg, &err) == 0)
+    if (supervisor_refuse_unprotected(cfg, &err) == 0 && sources_check(cfg, &err) == 0 && secrets_check(cfg, &err) == 0 && resolve(cfg, &err) == 0)
         return cfg;
     exchange_restart_keys(cfg, s->cfg);
     refuse(s, &err);
@@ -121,9 +122,11 @@ void reload(struct supervisor *s)
     s->config_fd = fd;
     struct control_plain m = {.type = CONTROL_CONFIG, .flags = c.workers ? CONTROL_REPLACE_WORKERS : 0};
     (void)front_send(s, &m, &fd, 1);
+    key_source_reload(s); /* also when only [limits] changed: keys take what they do not say from there */
     if (c.workers) {
         s->generation++;
         workers_retire_spares(s);
-        workers_fill(s);
     }
+    dedicated_sources_changed(s);
+    workers_fill(s);
 }

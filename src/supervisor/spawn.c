@@ -45,7 +45,22 @@ void worker_ends_close(struct worker_ends *e)
     fd_close_p(&e->log_fd);
 }
 
-static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[4], int output_fd, struct child *ret)
+/* The reading end of a pipe that holds the grants already: the worker finds them, and then the end of file. */
+static int grants_pipe(const struct worker_plan *plan)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) /* a pipe that the kernel made smaller than usual is a failure, not a wait */
+        return -1;
+    ssize_t n = plan->grants_bytes ? write(ends[1], plan->grants, plan->grants_bytes) : 0;
+    close(ends[1]);
+    if (n == (ssize_t)plan->grants_bytes)
+        return ends[0];
+    close(ends[0]);
+    errno = EIO;
+    return -1;
+}
+
+static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[5], int output_fd, struct child *ret)
 {
     char id_text[16], parent[16], request[24];
     snprintf(id_text, sizeof id_text, "%u", id);
@@ -56,11 +71,11 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
         reads++;
     const char **argv = calloc(reads + 8, sizeof *argv);
     CHECK(argv);
-    const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory};
+    const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory,
+                                 plan->write_mode ? "write" : plan->dedicated ? "dedicated" : "pool"};
     for (; n < sizeof first / sizeof first[0]; n++)
         argv[n] = first[n];
     if (plan->write_mode) {
-        argv[n++] = "write";
         argv[n++] = plan->write_mode;
         for (size_t i = 0; i < reads; i++)
             argv[n++] = plan->read_paths[i];
@@ -82,13 +97,15 @@ int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends
     struct worker_ends e = {CHILD_NONE, -1, -1, -1, -1, plan->request_bytes};
     int link[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, r = -1;
     e.region_fd = ring_create(plan->request_bytes);
-    if (e.region_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
+    int grants_fd = grants_pipe(plan);
+    if (e.region_fd >= 0 && grants_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
         pipe2(status, O_CLOEXEC) == 0 && (plan->share_stderr || pipe2(out, O_CLOEXEC) == 0)) {
-        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd};
+        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd, grants_fd};
         r = exec_worker(plan, id, fds, out[1], &e.child);
     }
     int saved = errno;
     fd_close_p(&link[1]);
+    fd_close_p(&grants_fd);
     fd_close_p(&status[1]);
     fd_close_p(&out[1]);
     e.link_fd = link[0];

@@ -18,6 +18,9 @@ struct worker_plan {
     size_t request_bytes;
     const char *scratch_directory; /* "" for none; must exist */
     bool share_stderr;      /* print on our stderr instead of a pipe */
+    bool dedicated;         /* not for the pool (enum worker_kind) */
+    const void *grants;     /* link/grants.h; at most GRANTS_MAX_BYTES */
+    size_t grants_bytes;
     const char *write_mode; /* "copy", "in-place" (link/inherit.h); NULL: it serves readers */
     const char *const *read_paths; /* of a writer; NULL-terminated; NULL: none */
 };

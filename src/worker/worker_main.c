@@ -5,6 +5,7 @@
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "worker/sources.h"
 #include "worker/worker.h"
 #include "worker/writer.h"
 
@@ -23,6 +24,7 @@ struct arguments {
     pid_t parent;
     size_t request_bytes;
     const char *scratch_directory;
+    bool dedicated;
     enum writer_mode write;          /* WRITER_NONE: it serves readers */
     const char *const *read_paths;   /* of a writer */
 };
@@ -35,14 +37,15 @@ static int usage(void)
 
 static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 {
-    if (argc != 5 && (argc < 7 || strcmp(argv[5], "write") != 0))
+    if (argc < 6 || (argc > 6 && strcmp(argv[5], "write") != 0))
         return false;
     *ret = (struct arguments){.id = (uint32_t)strtoul(argv[1], NULL, 10),
                               .parent = (pid_t)strtol(argv[2], NULL, 10),
                               .request_bytes = strtoul(argv[3], NULL, 10),
-                              .scratch_directory = argv[4]};
-    if (argc > 5) {
-        ret->write = writer_mode_of(argv[6]);
+                              .scratch_directory = argv[4],
+                              .dedicated = strcmp(argv[5], "dedicated") == 0};
+    if (strcmp(argv[5], "write") == 0) {
+        ret->write = argc > 6 ? writer_mode_of(argv[6]) : WRITER_NONE;
         ret->read_paths = (const char *const *)argv + 7;
         if (ret->write == WRITER_NONE)
             return false;
@@ -88,13 +91,14 @@ static struct config *inherited_config(struct error *err)
 static int extension_paths(const struct config *cfg, const char **ret, struct error *err)
 {
     const struct text_list *l = &cfg->database.extensions;
+    char directory[4096];
     for (size_t i = 0; i < l->count; i++) {
         if (i == EXTENSIONS_MAX)
             return error_set(err, ERR_UNAVAILABLE, "more than %d extensions", EXTENSIONS_MAX);
         char *path = NULL;
         if (strchr(l->items[i], '/'))
             path = strdup(l->items[i]);
-        else if (asprintf(&path, "%s/%s.duckdb_extension", cfg->database.extension_directory, l->items[i]) < 0)
+        else if (asprintf(&path, "%s/%s.duckdb_extension", worker_extension_directory(cfg, directory, sizeof directory), l->items[i]) < 0)
             path = NULL;
         CHECK(path);
         ret[i] = path;
@@ -102,8 +106,8 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
-/* What *ret_opts points at lives as long as the process: a writer opens the database once more. */
-static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_opts, struct error *err)
+/* *ret_again, with all it points at, is for a writer, which opens the database once more: it lives as long as the process. */
+static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_again, struct error *err)
 {
     struct config *cfg = inherited_config(err);
     if (!cfg)
@@ -111,18 +115,30 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
     const char **extensions = calloc(EXTENSIONS_MAX + 1, sizeof *extensions);
     char *path = strdup(cfg->database.path);
     CHECK(extensions && path);
-    int ok = extension_paths(cfg, extensions, err);
-    *ret_opts = (struct engine_options){.database_path = path,
-                                        .scratch_directory = a->scratch_directory,
-                                        .scratch_limit_bytes = cfg->pool.scratch_limit_bytes,
-                                        .memory_limit_bytes = cfg->pool.memory_limit_bytes,
-                                        .threads = (unsigned)cfg->pool.threads,
-                                        .extensions = extensions,
-                                        .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
-                                        .write = a->write != WRITER_NONE,
-                                        .read_paths = a->read_paths};
+    struct worker_sources sources;
+    char directory[4096];
+    int ok = extension_paths(cfg, extensions, err) < 0 || worker_sources_read(cfg, &sources, err) < 0 ? -1 : 0;
+    struct engine_options opts = {.database_path = path,
+                                  .scratch_directory = a->scratch_directory,
+                                  .scratch_limit_bytes = a->dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
+                                  .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
+                                  .threads = (unsigned)cfg->pool.threads,
+                                  .extensions = extensions,
+                                  .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
+                                  .extension_directory = worker_extension_directory(cfg, directory, sizeof directory),
+                                  .source_timeout_ms = cfg->limits.timeout_max_ms,
+                                  .write = a->write != WRITER_NONE,
+                                  .read_paths = a->read_paths};
+    *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
+    ret_again->extension_directory = NULL;
+    if (ok == 0) {
+        opts.sources = sources.engine;
+        opts.source_count = sources.count;
+    }
     fault_point("open");
-    w->engine = ok == 0 ? engine_open(ret_opts, err) : NULL;
+    w->engine = ok == 0 ? engine_open(&opts, err) : NULL;
+    if (ok == 0)
+        worker_sources_wipe(&sources);
     config_free(cfg);
     if (!w->engine)
         return -1;
@@ -131,10 +147,10 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
     return engine_lock(w->engine, err);
 }
 
-static void report(char kind, const char *text)
+static void report(char kind, const char *source, const char *text)
 {
     char record[1024];
-    int n = snprintf(record, sizeof record, "%c%s", kind, text);
+    int n = snprintf(record, sizeof record, "%c%s%s%s", kind, source, kind == 'S' ? "\n" : "", text);
     size_t len = (size_t)n < sizeof record ? (size_t)n : sizeof record - 1;
     if (write(WORKER_FD_STATUS, record, len) < 0)
         _exit(WORKER_EXIT_DONE); /* the supervisor is gone */
@@ -144,7 +160,7 @@ static void report(char kind, const char *text)
 int worker_main(int argc, char **argv)
 {
     struct arguments a;
-    struct engine_options opts;
+    struct engine_options again;
     struct error err;
     if (!parse_arguments(argc, argv, &a))
         return usage();
@@ -154,16 +170,16 @@ int worker_main(int argc, char **argv)
     struct worker w = {.id = a.id, .link_fd = WORKER_FD_LINK, .job_lock = PTHREAD_MUTEX_INITIALIZER};
     w.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w.wake_fd < 0 || ring_map(WORKER_FD_REGION, a.request_bytes, true, &w.ring) < 0) {
-        report('F', "cannot map the shared region");
+        report('F', "", "cannot map the shared region");
         _exit(WORKER_EXIT_START);
     }
     close(WORKER_FD_REGION);
-    if (open_engine(&w, &a, &opts, &err) < 0) {
-        report('F', err.detail);
+    if (open_engine(&w, &a, &again, &err) < 0) {
+        report(err.code == ERR_SOURCE ? 'S' : 'F', err.code == ERR_SOURCE ? err.source : "", err.detail);
         _exit(WORKER_EXIT_START);
     }
     fault_point("ready");
-    report('R', "");
+    report('R', "", "");
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
-    _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &opts));
+    _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &again));
 }
