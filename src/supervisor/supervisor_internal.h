@@ -33,6 +33,7 @@ struct worker {
     enum death_reason reason; /* why it was doomed */
     enum worker_kind kind;    /* POOL, or SOURCES until it is assigned to a session */
     char set[SOURCE_SET_BYTES]; /* its sources */
+    int broker_fd;            /* the broker's end of its channel, kept for a new broker; -1: it needs no network */
     struct want *want;        /* whom it is started for; NULL: the pool, or to be kept warm */
     int64_t started_ns;
     char scratch[4096];      /* "" for none */
@@ -78,6 +79,14 @@ struct key_source {
     struct event *look;
 };
 
+struct broker_child {
+    struct child child;
+    struct event *pid_event;
+    int control_fd;
+    int64_t started_ns;
+    struct backoff backoff;
+};
+
 struct supervisor {
     struct config *cfg;
     const struct supervisor_options *opts;
@@ -109,6 +118,7 @@ struct supervisor {
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
 
     struct front_child front;
+    struct broker_child broker;
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns;
     bool announced;          /* the ready line is out */
@@ -144,6 +154,13 @@ void workers_forget_front(struct supervisor *s); /* the front died: its workers 
 void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
+
+/* broker_child.c: the process that connects to sources */
+/* A channel to it for a worker that is about to start, with what its sources may be reached at; starts the broker where needed. The worker's end, the caller's;
+ * -1: it needs none, or (errno) there is none to be had. */
+int broker_channel(struct supervisor *s, struct worker *w);
+void broker_end(struct supervisor *s);    /* kills it */
+void broker_forget(struct supervisor *s); /* at the supervisor's end, when it is dead */
 
 /* dedicated.c: workers for sessions and for requests with sources. */
 void dedicated_want(struct supervisor *s, const struct control_want *m);

@@ -5,6 +5,7 @@
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "worker/egress.h"
 #include "worker/sources.h"
 #include "worker/worker.h"
 #include "worker/writer.h"
@@ -106,6 +107,19 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
+/* In the order of the grants, which is that of the set: the broker counts likewise. */
+static void start_egress(struct worker *w, const struct config *cfg, const struct worker_sources *sources)
+{
+    const char *names[SOURCES_PER_SET];
+    char set[SOURCE_SET_BYTES];
+    struct egress_endpoint endpoints[SOURCES_PER_SET];
+    struct error ignored; /* the names came from a set */
+    for (size_t i = 0; i < sources->count; i++)
+        names[i] = sources->engine[i].def.name;
+    if (sources->count > 0 && source_set_make(names, sources->count, set, &ignored) == 0)
+        egress_start(WORKER_FD_BROKER, endpoints, egress_endpoints(cfg, set, endpoints), &w->stop);
+}
+
 /* *ret_again, with all it points at, is for a writer, which opens the database once more: it lives as long as the process. */
 static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_again, struct error *err)
 {
@@ -132,6 +146,8 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
                                   .read_paths = a->read_paths};
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
     ret_again->extension_directory = NULL;
+    if (ok == 0)
+        start_egress(w, cfg, &sources);
     if (ok == 0) {
         opts.sources = sources.engine;
         opts.source_count = sources.count;
