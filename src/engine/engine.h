@@ -26,6 +26,8 @@ struct engine_options {
     size_t source_count;
     const char *extension_directory; /* where the sources' extensions lie */
     int64_t source_timeout_ms;       /* for one statement at a source */
+    bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
+    const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
 };
 
 enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
@@ -34,7 +36,7 @@ struct engine;
 struct stream;
 struct ArrowSchema; /* of Arrow's C data interface */
 
-/* Opens and locks in the order of DUCKDB.md, up to but without the last two steps, with one thread.
+/* Opens and locks in the order that ARCHITECTURE.md gives, up to but without the last two steps, with one thread.
  * NULL with *err (code ERR_UNAVAILABLE, the detail says what is wrong with the file in words an operator understands:
  * missing, a directory, no permission, not a DuckDB file, written by a newer version, locked by a writer with its PID; ERR_SOURCE when it is a
  * source that can't be attached). */

@@ -49,7 +49,7 @@ static int answer(struct worker *w, struct result_writer *r, int failed, const s
     return link_send(w->link_fd, &m);
 }
 
-static void set_job(struct worker *w, uint32_t job)
+void worker_set_job(struct worker *w, uint32_t job)
 {
     pthread_mutex_lock(&w->job_lock);
     w->job = job;
@@ -66,9 +66,9 @@ static int run_job(struct worker *w, const struct link_run *run)
     struct error err = {0};
     struct result_writer r = {.worker = w, .run = run, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
     atomic_store(&w->ring.shared->taken, run->job);
-    set_job(w, run->job);
+    worker_set_job(w, run->job);
     int failed = run_query(w, &r, &err);
-    set_job(w, 0);
+    worker_set_job(w, 0);
     fault_point("answer");
     int sent = answer(w, &r, failed, &err);
     result_writer_free(&r);
