@@ -26,6 +26,7 @@ struct engine_options {
     size_t source_count;
     const char *extension_directory; /* where the sources' extensions lie */
     int64_t source_timeout_ms;       /* for one statement at a source */
+    bool session;                    /* its time zone can be set after the lock */
     bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
     const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
 };
@@ -50,6 +51,7 @@ struct engine_query {
     size_t sql_len;
     const char *params;    /* JSON text of an array or object, NULL: none */
     size_t params_len;
+    bool session;          /* the connection stays as the statement leaves it, and session_grammar.h says what may run besides SELECT */
 };
 
 /* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is

@@ -126,6 +126,8 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return -1;
     if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
+    if (o->session && engine_run(e, "SET allowed_configs=['TimeZone']", why, err) < 0)
+        return -1;
     return scan_stored(e, err);
 }
 

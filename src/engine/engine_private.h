@@ -18,6 +18,7 @@ struct stream {
     bool has_result, at_end;
     duckdb_data_chunk chunk; /* what stream_columns points into */
     bool chunk_is_new;       /* fetched, and not yet handed out */
+    bool session;            /* the connection stays as it is left */
     bool fresh_connection;   /* afterwards the connection must not serve another query */
     enum cache_use cache_use;
     const char *sql;         /* the caller's, until the stream is freed */

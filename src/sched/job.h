@@ -39,6 +39,7 @@ struct job {
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
     bool big_numbers_as_text;
+    bool session_reset; /* set when it starts: what the session had before is lost */
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */

@@ -11,6 +11,7 @@ enum pool_worker_state { POOL_IDLE, POOL_BUSY, POOL_DRAINING, POOL_LOST };
 
 struct pool_worker {
     uint32_t id, cell, slot;
+    enum worker_kind kind;
     pid_t pid;
     enum pool_worker_state state;
     bool doomed; /* gets no further job */
@@ -57,6 +58,14 @@ const char *pool_trouble(const struct pool *p);
 void pool_replace_all(struct pool *p);
 /* No new jobs; queued and running ones go on. */
 void pool_drain(struct pool *p);
+/* The end of a pool: no new jobs, those that wait fail with `why`, those that run are cancelled, every worker is to be ended. */
+void pool_end(struct pool *p, const struct error *why);
+/* Those that wait fail with this error. */
+void pool_fail_queued(struct pool *p, const struct error *why);
+/* Something waits or runs, or its result is not delivered yet. */
+bool pool_has_jobs(const struct pool *p);
+/* The next job that starts is told (job->session_reset, link_run) that its worker knows nothing of what came before. */
+void pool_announce_reset(struct pool *p);
 
 /* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable, payload_too_large): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */

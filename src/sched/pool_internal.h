@@ -19,6 +19,7 @@ struct pool {
     struct job_list queue, running;
     uint32_t last_job;
     bool draining;
+    bool announce_reset;
     int64_t mean_exec_us; /* moving average, for Retry-After */
     char trouble[CONTROL_TEXT_BYTES];
 };

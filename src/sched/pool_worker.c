@@ -28,6 +28,7 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->id = m->worker;
     w->cell = m->cell;
     w->slot = m->slot;
+    w->kind = (enum worker_kind)m->kind;
     w->pid = m->pid;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;

@@ -40,7 +40,7 @@ static int encode_stream(struct run_state *r, struct error *err)
     if (schema && stream_arrow_schema(r->stream, schema, err) < 0)
         return -1;
     struct sink *sink = &r->sink.sink;
-    if (encoder_begin(r->encoder, sink, &(struct result_head){.query_id = r->run->query_id}) < 0)
+    if (encoder_begin(r->encoder, sink, &(struct result_head){.query_id = r->run->query_id, .session_reset = r->run->session_reset}) < 0)
         return stopped(r, err);
     uint64_t limit = r->run->max_rows ? r->run->max_rows : UINT64_MAX;
     for (;;) {
@@ -74,7 +74,7 @@ static int run_query(struct worker *w, struct run_state *r, struct error *err)
     const struct link_run *run = r->run;
     if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || !encoder_can((enum result_format)run->format))
         return error_set(err, ERR_INTERNAL, "a request of impossible size or format");
-    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes};
+    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes, .session = run->session};
     if (run->format == FORMAT_RAW) { /* the front has no SQL of its own: an answer made by SQL is asked for without one */
         q.sql = engine_schema_sql();
         q.sql_len = strlen(q.sql);
