@@ -18,6 +18,9 @@ const char *job_state_text(enum job_state s); /* "queued", "running", ... */
 /* Why a job was told to stop before its end. */
 enum stop_reason { STOP_FOR_NOTHING, STOP_FOR_TIMEOUT, STOP_FOR_CANCEL, STOP_FOR_LIMIT };
 
+/* Who waits for it: somebody at the other end of a connection, or nobody just now. */
+enum job_class { JOB_INTERACTIVE, JOB_BACKGROUND, JOB_CLASSES };
+
 struct job_events {
     /* The ring has, or may have, more of the result (job->reader after a refresh). */
     void (*data)(struct job *job);
@@ -39,6 +42,7 @@ struct job {
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
     bool big_numbers_as_text;
+    enum job_class class;
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
@@ -65,6 +69,8 @@ struct job {
     uint8_t cache;
     struct error error;
     struct job *next, *prev; /* the queue's or the running list's */
+    struct job *fair_next, *fair_prev; /* fair.c's */
+    bool has_place;          /* counted as running there */
 };
 
 struct job *job_new(void);
