@@ -7,6 +7,7 @@
 #include "link/inherit.h"
 #include "worker/sources.h"
 #include "worker/worker.h"
+#include "worker/writer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@ struct arguments {
     size_t request_bytes;
     const char *scratch_directory;
     bool dedicated;
+    enum writer_mode write;          /* WRITER_NONE: it serves readers */
+    const char *const *read_paths;   /* of a writer */
 };
 
 static int usage(void)
@@ -34,13 +37,19 @@ static int usage(void)
 
 static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 {
-    if (argc != 6)
+    if (argc < 6 || (argc > 6 && strcmp(argv[5], "write") != 0))
         return false;
     *ret = (struct arguments){.id = (uint32_t)strtoul(argv[1], NULL, 10),
                               .parent = (pid_t)strtol(argv[2], NULL, 10),
                               .request_bytes = strtoul(argv[3], NULL, 10),
                               .scratch_directory = argv[4],
                               .dedicated = strcmp(argv[5], "dedicated") == 0};
+    if (strcmp(argv[5], "write") == 0) {
+        ret->write = argc > 6 ? writer_mode_of(argv[6]) : WRITER_NONE;
+        ret->read_paths = (const char *const *)argv + 7;
+        if (ret->write == WRITER_NONE)
+            return false;
+    }
     return ret->id > 0 && ret->parent > 0 && ret->request_bytes > 0;
 }
 
@@ -97,16 +106,19 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
-static int open_engine(struct worker *w, const struct arguments *a, struct error *err)
+/* *ret_again, with all it points at, is for a writer, which opens the database once more: it lives as long as the process. */
+static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_again, struct error *err)
 {
     struct config *cfg = inherited_config(err);
     if (!cfg)
         return -1;
-    const char *extensions[EXTENSIONS_MAX + 1] = {0};
+    const char **extensions = calloc(EXTENSIONS_MAX + 1, sizeof *extensions);
+    char *path = strdup(cfg->database.path);
+    CHECK(extensions && path);
     struct worker_sources sources;
     char directory[4096];
     int ok = extension_paths(cfg, extensions, err) < 0 || worker_sources_read(cfg, &sources, err) < 0 ? -1 : 0;
-    struct engine_options opts = {.database_path = cfg->database.path,
+    struct engine_options opts = {.database_path = path,
                                   .scratch_directory = a->scratch_directory,
                                   .scratch_limit_bytes = a->dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
                                   .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
@@ -114,7 +126,11 @@ static int open_engine(struct worker *w, const struct arguments *a, struct error
                                   .extensions = extensions,
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = worker_extension_directory(cfg, directory, sizeof directory),
-                                  .source_timeout_ms = cfg->limits.timeout_max_ms};
+                                  .source_timeout_ms = cfg->limits.timeout_max_ms,
+                                  .write = a->write != WRITER_NONE,
+                                  .read_paths = a->read_paths};
+    *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
+    ret_again->extension_directory = NULL;
     if (ok == 0) {
         opts.sources = sources.engine;
         opts.source_count = sources.count;
@@ -144,6 +160,7 @@ static void report(char kind, const char *source, const char *text)
 int worker_main(int argc, char **argv)
 {
     struct arguments a;
+    struct engine_options again;
     struct error err;
     if (!parse_arguments(argc, argv, &a))
         return usage();
@@ -157,12 +174,12 @@ int worker_main(int argc, char **argv)
         _exit(WORKER_EXIT_START);
     }
     close(WORKER_FD_REGION);
-    if (open_engine(&w, &a, &err) < 0) {
+    if (open_engine(&w, &a, &again, &err) < 0) {
         report(err.code == ERR_SOURCE ? 'S' : 'F', err.code == ERR_SOURCE ? err.source : "", err.detail);
         _exit(WORKER_EXIT_START);
     }
     fault_point("ready");
     report('R', "", "");
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
-    _exit(serve(&w));
+    _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &again));
 }
