@@ -28,6 +28,9 @@ struct job_spool {
     struct spool_reader reader;
 };
 
+/* Who waits for it: somebody at the other end of a connection, or nobody just now. */
+enum job_class { JOB_INTERACTIVE, JOB_BACKGROUND, JOB_CLASSES };
+
 struct job_events {
     /* The ring has, or may have, more of the result (job->reader after a refresh). */
     void (*data)(struct job *job);
@@ -57,6 +60,7 @@ struct job {
     uint32_t format; /* enum result_format */
     bool big_numbers_as_text;
     bool session_reset; /* set when it starts: what the session had before is lost */
+    enum job_class class;
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
@@ -84,6 +88,8 @@ struct job {
     uint8_t cache;
     struct error error;
     struct job *next, *prev; /* the queue's or the running list's */
+    struct job *fair_next, *fair_prev; /* fair.c's */
+    bool has_place;          /* counted as running there */
 };
 
 struct job *job_new(void);
