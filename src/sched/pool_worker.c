@@ -29,6 +29,7 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->cell = m->cell;
     w->slot = m->slot;
     w->pid = m->pid;
+    w->version = m->version;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;
     w->pool = p;
@@ -36,6 +37,8 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     p->workers = w;
     w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
     CHECK(w->event && event_add(w->event, NULL) == 0);
+    if (m->supersedes)
+        pool_retire(p, m->supersedes);
     pool_dispatch(p);
     return 0;
 }
@@ -308,6 +311,16 @@ void pool_worker_is_free(struct pool_worker *w)
 {
     int64_t recycle_after = w->pool->opts.recycle_after;
     if (w->stale || (recycle_after && w->queries >= (uint64_t)recycle_after))
+        pool_worker_doom(w, DEATH_RETIRED);
+}
+
+void pool_retire(struct pool *p, uint32_t worker)
+{
+    struct pool_worker *w = find(p, worker);
+    if (!w)
+        return;
+    w->stale = true;
+    if (w->state == POOL_IDLE)
         pool_worker_doom(w, DEATH_RETIRED);
 }
 
