@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "front/admin.h"
 #include "front/front.h"
+#include "front/sessions_http.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,11 @@ static const struct route routes[] = {
     {HTTP_M_GET, "/v1/queries/{}", .handle_id = queries_get, .role = ROLE_READER},
     {HTTP_M_DELETE, "/v1/queries/{}", .handle_id = queries_delete, .role = ROLE_READER, .flags = UNMETERED},
     {HTTP_M_GET, "/v1/schema", query_schema, .role = ROLE_READER},
+    {HTTP_M_POST, "/v1/sessions", sessions_post, .role = ROLE_ANALYST},
+    {HTTP_M_GET, "/v1/sessions", sessions_list, .role = ROLE_ANALYST},
+    {HTTP_M_GET, "/v1/sessions/{}", .handle_id = sessions_get, .role = ROLE_ANALYST},
+    {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_ANALYST, .flags = UNMETERED},
+    {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
     {HTTP_M_POST, "/v1/admin/reload", admin_reload, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_GET, "/healthz", info_healthz},
