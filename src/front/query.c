@@ -2,6 +2,7 @@
  * nothing here copies or reads them. Runs in the front. */
 #include "core/clock.h"
 #include "front/caller.h"
+#include "front/database.h"
 #include "front/negotiate.h"
 #include "front/query.h"
 #include "front/query_request.h"
@@ -117,6 +118,7 @@ static void start_stream(struct query *q, int64_t length)
     q->head_sent = true;
     tell_reset(q);
     if (!q->schema) {
+        database_version_header(q->x, q->job->version);
         exchange_add_header(q->x, "Content-Security-Policy", "sandbox");
         exchange_add_header(q->x, "Vary", "Accept");
         if (q->job->truncated && q->form.format != FORMAT_JSON) /* JSON says so itself; known here only if it ended before the head left */

@@ -77,6 +77,7 @@ struct job {
     bool head_of_result_seen;
     int64_t first_row_ns;       /* when bytes were first seen in the ring; 0: not yet */
     uint8_t tries;
+    uint64_t version;           /* of the database file that its worker has open; 0: none */
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;

@@ -62,6 +62,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     job->started_ns = now;
     job->worker = w;
     job->slot = (int)w->slot;
+    job->version = w->version;
     job->cpu_from_ns = pool_cpu_ns(w);
     job->tries++;
     w->job = job;

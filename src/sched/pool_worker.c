@@ -30,6 +30,7 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->slot = m->slot;
     w->kind = (enum worker_kind)m->kind;
     w->pid = m->pid;
+    w->version = m->version;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;
     w->pool = p;
@@ -39,6 +40,8 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     pool_worker_noted(w);
     w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
     CHECK(w->event && event_add(w->event, NULL) == 0);
+    if (m->supersedes)
+        pool_retire(p, m->supersedes);
     pool_dispatch(p);
     return 0;
 }
@@ -354,6 +357,16 @@ void pool_worker_is_free(struct pool_worker *w)
 {
     int64_t recycle_after = w->pool->opts.recycle_after;
     if (w->stale || w->spooled || (recycle_after && w->queries >= (uint64_t)recycle_after))
+        pool_worker_doom(w, DEATH_RETIRED);
+}
+
+void pool_retire(struct pool *p, uint32_t worker)
+{
+    struct pool_worker *w = find(p, worker);
+    if (!w)
+        return;
+    w->stale = true;
+    if (w->state == POOL_IDLE)
         pool_worker_doom(w, DEATH_RETIRED);
 }
 

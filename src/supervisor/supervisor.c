@@ -189,6 +189,7 @@ static int open_scratch(struct supervisor *s, struct error *err)
 
 static void clean_up(struct supervisor *s)
 {
+    database_close(s);
     key_source_close(s);
     scratch_close(&s->scratch);
     scratch_close(&s->spool);
@@ -234,6 +235,7 @@ int supervisor_run(const struct supervisor_options *opts)
         return refused || err.code == ERR_BAD_REQUEST ? 2 : 1;
     }
     key_source_watch(&s);
+    database_open(&s);
     front_start(&s);
     dedicated_sources_changed(&s);
     workers_fill(&s);
