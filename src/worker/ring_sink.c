@@ -10,11 +10,17 @@
 /* Bytes are published at least this often, so that the front sends while the encoder goes on. */
 #define WINDOW_BYTES ((size_t)SINK_RESERVE_MAX)
 
-void ring_sink_publish(struct ring_sink *s)
+bool ring_sink_publish(struct ring_sink *s)
 {
     struct worker *w = s->worker;
-    w->produced = s->window_at + (uint64_t)(s->sink.pos - s->window);
-    atomic_store_explicit(&w->ring.shared->produced, w->produced, memory_order_release);
+    uint64_t at = s->window_at + (uint64_t)(s->sink.pos - s->window);
+    if (at - s->started_at > s->max_bytes) {
+        s->is_too_large = true;
+        return false;
+    }
+    w->produced = at;
+    atomic_store_explicit(&w->ring.shared->produced, at, memory_order_release);
+    return true;
 }
 
 static int ring_bell(struct ring_sink *s)
@@ -76,8 +82,7 @@ static int more(struct sink *sink, size_t need)
 {
     struct ring_sink *s = (struct ring_sink *)sink;
     struct worker *w = s->worker;
-    ring_sink_publish(s);
-    if (atomic_load_explicit(&w->stop, memory_order_relaxed))
+    if (!ring_sink_publish(s) || atomic_load_explicit(&w->stop, memory_order_relaxed))
         return -1;
     if (w->produced - s->rung_at >= s->inline_bytes && ring_bell(s) < 0)
         return -1;
@@ -90,7 +95,12 @@ static int more(struct sink *sink, size_t need)
 
 void ring_sink_start(struct ring_sink *s, struct worker *w, const struct link_run *run)
 {
-    *s = (struct ring_sink){.sink.more = more, .worker = w, .job = run->job, .inline_bytes = run->inline_bytes};
+    *s = (struct ring_sink){.sink.more = more,
+                            .worker = w,
+                            .job = run->job,
+                            .inline_bytes = run->inline_bytes,
+                            .started_at = w->produced,
+                            .max_bytes = run->max_bytes ? run->max_bytes : UINT64_MAX};
     s->rung_at = w->produced;
     open_window(s, 0);
 }

@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 #include "link/messages.h"
 #include "link/ring.h"
+#include "result/coding.h"
 #include "result/sink.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +20,9 @@ struct ring_sink {
     uint64_t rung_at;        /* the position at the last doorbell */
     uint32_t job;
     uint32_t inline_bytes;
+    uint64_t started_at;     /* the position of the result's first byte */
+    uint64_t max_bytes;      /* UINT64_MAX: no limit */
+    bool is_too_large;       /* the result passed it: the sink said stop */
 };
 
 struct worker {
@@ -27,6 +31,7 @@ struct worker {
     int wake_fd; /* eventfd: the job was interrupted while it waited for room */
     struct ring ring;
     uint64_t produced; /* the ring's position behind the last byte written */
+    struct coding *codings[CODING_COUNT]; /* made when first asked for */
     struct engine *engine; /* a writer's goes before the process does, under job_lock */
 
     /* The job that an interrupt may hit; guarded by job_lock. */
@@ -37,8 +42,8 @@ struct worker {
 
 /* Opens the window for a job. No byte is reserved yet. */
 void ring_sink_start(struct ring_sink *s, struct worker *w, const struct link_run *run);
-/* Publishes what was written, without a doorbell. */
-void ring_sink_publish(struct ring_sink *s);
+/* Publishes what was written, without a doorbell. False: the result has become too large, and nothing more is published. */
+bool ring_sink_publish(struct ring_sink *s);
 
 /* Starts the thread that turns INTERRUPT_SIGNAL into an interrupt of the job it names. The signal must be blocked in all threads. 0, or -1. */
 int watcher_start(struct worker *w);

@@ -10,16 +10,25 @@ bool result_can(enum result_format format) { return format == FORMAT_PARQUET || 
 static int stopped(const struct result_writer *r, struct error *err)
 {
     const struct error *e = r->encoder ? encoder_failure(r->encoder) : NULL;
+    if (r->ring.is_too_large) {
+        error_set(err, ERR_RESULT_TOO_LARGE, "the result has more than the %llu bytes that limits.max_result_bytes allows",
+                  (unsigned long long)r->ring.max_bytes);
+        err->limit_bytes = (int64_t)r->ring.max_bytes;
+        return -1;
+    }
     if (!e)
         return error_set(err, ERR_CANCELLED, "the query was interrupted");
     *err = *e;
     return -1;
 }
 
-static void publish(void *ctx)
+/* Shows the reader what it may have. 0, or -1: stop. */
+static int publish(void *ctx)
 {
     struct result_writer *r = ctx;
-    ring_sink_publish(&r->ring);
+    if (r->coding && coding_flush_if_due(r->coding, clock_now_ns()) < 0)
+        return -1;
+    return ring_sink_publish(&r->ring) ? 0 : -1;
 }
 
 static void ended(struct result_writer *r) { r->tail.exec_us = (clock_now_ns() - r->started_ns) / 1000; }
@@ -29,7 +38,8 @@ static int encoder_make(struct result_writer *r, struct error *err)
     uint32_t count;
     const struct column *columns = stream_columns(r->stream, &count);
     struct encoder_options options = {.format = (enum result_format)r->run->format,
-                                      .big_numbers_as_text = r->run->big_numbers_as_text};
+                                      .big_numbers_as_text = r->run->big_numbers_as_text,
+                                      .ipc_coding = (enum result_coding)r->run->ipc_coding};
     r->encoder = encoder_new(&options, columns, count);
     CHECK(r->encoder);
     struct ArrowSchema *schema = encoder_arrow_schema(r->encoder);
@@ -61,7 +71,8 @@ static int encode(struct result_writer *r, struct error *err)
         r->tail.rows += rows;
         if (r->tail.truncated)
             break;
-        publish(r);
+        if (publish(r) < 0)
+            return stopped(r, err);
         fault_point("rows");
     }
     ended(r);
@@ -82,14 +93,30 @@ static int write_parquet(struct result_writer *r, struct error *err)
     return 0;
 }
 
+static int coding_start(struct result_writer *r, struct error *err)
+{
+    enum result_coding kind = (enum result_coding)r->run->coding;
+    if (kind == CODING_NONE)
+        return 0;
+    struct coding **kept = &r->worker->codings[kind];
+    if (!*kept && !(*kept = coding_new(kind)))
+        return error_set(err, ERR_OUT_OF_MEMORY, "no memory to compress the result");
+    r->coding = *kept;
+    r->sink = coding_begin(r->coding, &r->ring.sink, clock_now_ns());
+    return 0;
+}
+
 int result_write(struct result_writer *r, struct error *err)
 {
     ring_sink_start(&r->ring, r->worker, r->run);
     r->sink = &r->ring.sink;
-    int done = r->run->format == FORMAT_PARQUET ? write_parquet(r, err) : encode(r, err);
-    if (done == 0)
-        publish(r);
-    return done;
+    if (coding_start(r, err) < 0)
+        return -1;
+    if ((r->run->format == FORMAT_PARQUET ? write_parquet(r, err) : encode(r, err)) < 0)
+        return -1;
+    if ((r->coding && coding_end(r->coding) < 0) || !ring_sink_publish(&r->ring))
+        return stopped(r, err);
+    return 0;
 }
 
 void result_writer_free(struct result_writer *r) { encoder_free(r->encoder); }
