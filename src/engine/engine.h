@@ -65,6 +65,15 @@ int64_t stream_next(struct stream *s, struct error *err);
 /* The schema of the engine's own Arrow export of these columns; VARIANT, which that has not, as VARCHAR. The caller releases it.
  * 0, or -1 with *err. */
 int stream_arrow_schema(struct stream *s, struct ArrowSchema *ret, struct error *err);
+
+struct parquet_copied {
+    uint64_t rows;
+    bool truncated; /* there was at least one more */
+};
+/* Writes the rows as a Parquet file to fd, which must be a pipe's, at most rows_max of them (0: all); nothing may have been taken from the stream
+ * before. Blocks until the end; meanwhile nobody else may touch the engine but by engine_interrupt. fd stays the caller's. 0, or -1 with *err: then what
+ * was written is no whole file. */
+int stream_copy_parquet(struct stream *s, int fd, uint64_t rows_max, struct parquet_copied *ret, struct error *err);
 void stream_free(struct stream *s);
 
 /* Optional: from here on engine_interrupt hits the query that the next engine_query starts, so that a cancel between "accepted" and "engine

@@ -154,7 +154,8 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
             open_failure(err, o->database_path, message);
         duckdb_free(message);
         e->db = NULL;
-    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0) {
+    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0 &&
+               parquet_open(&e->parquet, o->memory_limit_bytes / 4 * 3, err) == 0) { /* both together below the kernel's cap, which is twice one */
         return e;
     }
     engine_close(e);
@@ -200,6 +201,7 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     disconnect(e);
+    parquet_close(&e->parquet);
     if (e->db)
         duckdb_close(&e->db);
     stmt_cache_free(e->cache);

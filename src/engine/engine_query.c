@@ -22,6 +22,8 @@ void engine_interrupt(struct engine *e)
         atomic_store(&e->cancelled, true); /* before the engine's own: whoever sees the engine stopped also sees why */
         if (e->con)
             duckdb_interrupt(e->con);
+        if (e->parquet.con)
+            duckdb_interrupt(e->parquet.con);
     }
     pthread_mutex_unlock(&e->lock);
 }

@@ -40,12 +40,9 @@ static int set_timeout(const char *text, const struct query_limits *limits, stru
 
 static int set_format(const char *text, struct query_request *r, struct error *err)
 {
-    static const char available[] = "available: json, ndjson, csv, arrow";
     r->format = format_by_name(text);
     if (r->format == FORMAT_COUNT)
-        return error_set(err, ERR_BAD_REQUEST, "format '%.40s' is unknown; %s", text, available);
-    if (!format_is_built(r->format))
-        return error_set(err, ERR_NOT_ACCEPTABLE, "format '%s' is not built yet; %s", text, available);
+        return error_set(err, ERR_BAD_REQUEST, "format '%.40s' is unknown; available: json, ndjson, csv, arrow, parquet", text);
     return 0;
 }
 

@@ -267,11 +267,11 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
         struct pool_worker *w = j->worker;
         if (j->head_of_result_seen || !w || w->state != POOL_BUSY)
             continue;
-        if (!ring_reader_refresh(&w->reader)) {
+        if (!pool_refresh(w)) {
             pool_worker_doom(w, DEATH_LINK);
             continue;
         }
-        if (ring_reader_ready(&w->reader) == 0)
+        if (j->spool.phase != SPOOL_ON && ring_reader_ready(&w->reader) == 0)
             continue;
         if (j->first_row_ns == 0)
             j->first_row_ns = now_ns;

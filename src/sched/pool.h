@@ -16,6 +16,7 @@ struct pool_worker {
     enum pool_worker_state state;
     bool doomed; /* gets no further job */
     bool stale;  /* to be replaced when free */
+    bool spooled; /* it was sent a descriptor: no further job */
     int link_fd;
     struct event *event;
     struct ring ring;
@@ -76,6 +77,16 @@ void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason);
 void pool_release(struct pool *p, struct job *job);
 /* Bytes of the job's result were consumed by the client. */
 void pool_consumed(struct pool *p, struct job *job, size_t n);
+/* The job's result goes on in a file: `fd` is ours, `worker_fd` the worker's way to the same file (both stay the caller's; fd until the job is
+ * over or released), which it may fill up to `bytes`. False: it can't be now; nothing has changed. Afterwards nothing may be consumed from the ring;
+ * events->spooled tells that the file has taken its place. It may never be called, when the result ends first: then all is in the ring. */
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes);
+/* The file may have so many bytes in all, not fewer than before. False: it can't be told now. */
+bool pool_grant(struct pool *p, struct job *job, int64_t bytes);
+/* Stops a job because of a limit: it fails with *err. */
+void pool_stop(struct pool *p, struct job *job, const struct error *err);
+/* The job's worker did what it must not do: it is replaced, and the job fails if it still runs. */
+void pool_cheated(struct job *job);
 /* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
 void pool_client_is_slow(struct pool *p, struct job *job);
 
