@@ -186,12 +186,15 @@ static void on_end(struct job *job)
         finish_cancelled(q, CLIENT_LEFT);
         return;
     }
-    if (q->without_body)
+    if (q->without_body) {
         answer_head(q);
-    else if (q->head_sent)
+    } else if (q->head_sent) {
         exchange_finish(q->x);
-    else
+    } else {
+        struct exchange *x = q->x;
         start_stream(q, (int64_t)ring_reader_ready(&job->worker->reader));
+        exchange_tell(x); /* a small answer is out: its worker is for the next job, without another turn of the loop */
+    }
 }
 
 static void on_failed(struct job *job)
