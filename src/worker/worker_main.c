@@ -2,6 +2,7 @@
  * Knows one database; must not know HTTP, clients or other workers. Runs in the worker. */
 #include "core/buf.h"
 #include "core/config.h"
+#include "core/errors.h"
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
@@ -106,6 +107,16 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
+/* A list as the engine wants it. It lives as long as the configuration; the caller frees it. */
+static const char **name_list(const struct text_list *l)
+{
+    const char **names = calloc(l->count + 1, sizeof *names);
+    CHECK(names);
+    for (size_t i = 0; i < l->count; i++)
+        names[i] = l->items[i];
+    return names;
+}
+
 /* *ret_again, with all it points at, is for a writer, which opens the database once more: it lives as long as the process. */
 static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_again, struct error *err)
 {
@@ -114,6 +125,7 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
         return -1;
     const char **extensions = calloc(EXTENSIONS_MAX + 1, sizeof *extensions);
     char *path = strdup(cfg->database.path);
+    const char **allow = name_list(&cfg->policy.allow_functions), **deny = name_list(&cfg->policy.deny_functions);
     CHECK(extensions && path);
     struct worker_sources sources;
     char directory[4096];
@@ -124,6 +136,8 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
                                   .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
                                   .threads = (unsigned)cfg->pool.threads,
                                   .extensions = extensions,
+                                  .allow_functions = allow,
+                                  .deny_functions = deny,
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = worker_extension_directory(cfg, directory, sizeof directory),
                                   .source_timeout_ms = cfg->limits.timeout_max_ms,
@@ -132,6 +146,7 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
                                   .read_paths = a->read_paths};
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
     ret_again->extension_directory = NULL;
+    ret_again->allow_functions = ret_again->deny_functions = NULL;
     if (ok == 0) {
         opts.sources = sources.engine;
         opts.source_count = sources.count;
@@ -140,6 +155,8 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
     w->engine = ok == 0 ? engine_open(&opts, err) : NULL;
     if (ok == 0)
         worker_sources_wipe(&sources);
+    free(allow);
+    free(deny);
     config_free(cfg);
     if (!w->engine)
         return -1;
