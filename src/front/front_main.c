@@ -78,7 +78,8 @@ struct pool_options front_pool_options(const struct config *c)
     return (struct pool_options){.queue_length = c->limits.queue_length,
                                  .queue_timeout_ms = c->limits.queue_timeout_ms,
                                  .inline_bytes = (uint32_t)c->limits.inline_bytes,
-                                 .recycle_after = c->pool.recycle_after};
+                                 .recycle_after = c->pool.recycle_after,
+                                 .isolation_by_key = c->pool.isolation == ISOLATION_KEY};
 }
 
 static struct config *read_config(int fd, struct error *err)
@@ -148,6 +149,7 @@ static void on_keys(struct front *f, int fd)
     struct error err;
     if (load_keys(f, fd, &err) < 0)
         log_event(&f->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail));
+    pool_limits_changed(f->pool);
 }
 
 static void maybe_drained(struct front *f)

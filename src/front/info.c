@@ -4,6 +4,7 @@
 #include "front/database.h"
 #include "front/front.h"
 #include "front/sessions_http.h"
+#include "sched/fair.h"
 #include "session/lane.h"
 
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define QUEUE_KEYS_MAX 200 /* in /v1/status */
 #define TEXT_MAX_BYTES ((size_t)4 << 20)
 
 void info_healthz(struct front *f, struct exchange *x)
@@ -119,6 +121,32 @@ static void put_limits(struct buf *b, const struct front *f)
         buf_printf(b, "%s{\"name\":\"%s\",\"value\":%" PRId64 "}", i ? "," : "", limits[i].name, limits[i].value);
 }
 
+struct queue_text {
+    struct buf *b;
+    unsigned count;
+};
+
+static void put_tenant(void *ctx, const struct fair_figures *t)
+{
+    struct queue_text *q = ctx;
+    if (++q->count > QUEUE_KEYS_MAX)
+        return;
+    buf_puts(q->b, q->count > 1 ? ",{\"key\":" : "{\"key\":");
+    if (t->name[0])
+        put_string(q->b, t->name);
+    else
+        buf_puts(q->b, "null");
+    buf_printf(q->b, ",\"waiting\":%u,\"running\":%u,\"penalty\":%u}", t->waiting, t->running, t->penalty);
+}
+
+static void put_queue(struct buf *b, const struct front *f, const struct pool_counts *c)
+{
+    struct queue_text q = {.b = b};
+    buf_printf(b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 ",\"background\":%u,\"keys\":[", c->queued, f->cfg->limits.queue_length, c->background);
+    pool_each_tenant(f->pool, put_tenant, &q);
+    buf_puts(b, "]}");
+}
+
 void info_status(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
@@ -134,7 +162,8 @@ void info_status(struct front *f, struct exchange *x)
         put_worker(&b, f, &f->page->cell[i], first);
         first = false;
     }
-    buf_printf(&b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 "},\"sessions\":[", c.queued, f->cfg->limits.queue_length);
+    put_queue(&b, f, &c);
+    buf_puts(&b, ",\"sessions\":[");
     sessions_write(f, &b, NULL);
     buf_puts(&b, "],\"database\":{\"path\":");
     put_string(&b, f->cfg->database.path);

@@ -15,7 +15,10 @@ struct pool_worker {
     pid_t pid;
     enum pool_worker_state state;
     bool doomed; /* gets no further job */
+    bool served; /* a job, for served_tenant at last */
+    uint32_t served_tenant;
     bool stale;  /* to be replaced when free */
+    bool spooled; /* it was sent a descriptor: no further job */
     int link_fd;
     struct event *event;
     struct ring ring;
@@ -25,6 +28,9 @@ struct pool_worker {
     int64_t sampled_ns, memory_bytes; /* when somebody looked at its memory, and what it was */
     struct pool *pool;
     struct pool_worker *next; /* in the pool's list */
+    bool counted;             /* in pool->serving */
+    bool is_idle;             /* on the list of idle ones */
+    struct pool_worker *prev_idle, *next_idle;
 };
 
 struct pool_options {
@@ -32,11 +38,14 @@ struct pool_options {
     int64_t queue_timeout_ms;
     uint32_t inline_bytes;
     int64_t recycle_after; /* queries; 0: never */
+    bool isolation_by_key; /* a worker that served one tenant is replaced before it serves another */
+    bool one_account;      /* all jobs count as one tenant's: the workers of a session, which has one owner. (A tenant has room for the books
+                              of one pool only: that of the shared workers.) Only pool_new looks at it. */
 };
 
 struct pool_counts {
     unsigned idle, busy, draining, lost;
-    unsigned queued;
+    unsigned queued, background; /* all that wait; those of them that nobody waits for */
 };
 
 struct pool;
@@ -46,6 +55,8 @@ struct pool *pool_new(struct event_base *base, struct control_page *page, int nu
                       void (*replace)(void *ctx, uint32_t worker, enum death_reason reason), void *ctx, struct log *log);
 void pool_set_options(struct pool *p, const struct pool_options *opts);
 void pool_free(struct pool *p);
+/* Tenants' limits have changed. */
+void pool_limits_changed(struct pool *p);
 
 /* A worker from the supervisor; takes both fds. 0, or -1 when its region can't be mapped (fds closed). */
 int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int region_fd);
@@ -67,7 +78,7 @@ bool pool_has_jobs(const struct pool *p);
 /* The next job that starts is told (job->session_reset, link_run) that its worker knows nothing of what came before. */
 void pool_announce_reset(struct pool *p);
 
-/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable, payload_too_large): the job was not taken and stays the caller's.
+/* Runs or queues the job. 0; or -1 with *err (overloaded, rate_limited, unavailable, payload_too_large): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
 int pool_submit(struct pool *p, struct job *job, struct error *err);
 /* Stops a job for a reason: a queued one fails at once (failed is called), a running one by the supervisor's ladder. */
@@ -76,6 +87,16 @@ void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason);
 void pool_release(struct pool *p, struct job *job);
 /* Bytes of the job's result were consumed by the client. */
 void pool_consumed(struct pool *p, struct job *job, size_t n);
+/* The job's result goes on in a file: `fd` is ours, `worker_fd` the worker's way to the same file (both stay the caller's; fd until the job is
+ * over or released), which it may fill up to `bytes`. False: it can't be now; nothing has changed. Afterwards nothing may be consumed from the ring;
+ * events->spooled tells that the file has taken its place. It may never be called, when the result ends first: then all is in the ring. */
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes);
+/* The file may have so many bytes in all, not fewer than before. False: it can't be told now. */
+bool pool_grant(struct pool *p, struct job *job, int64_t bytes);
+/* Stops a job because of a limit: it fails with *err. */
+void pool_stop(struct pool *p, struct job *job, const struct error *err);
+/* The job's worker did what it must not do: it is replaced, and the job fails if it still runs. */
+void pool_cheated(struct job *job);
 /* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
 void pool_client_is_slow(struct pool *p, struct job *job);
 
@@ -86,6 +107,9 @@ void pool_note_cpu(struct job *job);
 void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns);
 
 struct pool_counts pool_count(const struct pool *p);
+/* What each tenant has waiting and running (sched/fair.h). */
+struct fair_figures;
+void pool_each_tenant(const struct pool *p, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx);
 const struct pool_worker *pool_workers(const struct pool *p);
 /* The job that the worker has, from the moment it took it up (before, the job may still run elsewhere); NULL: none. */
 const struct job *pool_worker_job(const struct pool_worker *w);

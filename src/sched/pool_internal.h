@@ -1,5 +1,6 @@
-/* The pool's own state, shared by pool.c (jobs), pool_worker.c (workers) and pool_stop.c (ends). Runs in the front. */
+/* The pool's own state, shared by pool.c, pool_queue.c (jobs on their way to a worker), pool_worker.c (workers) and pool_stop.c (ends). Runs in the front. */
 #pragma once
+#include "sched/fair.h"
 #include "sched/pool.h"
 
 struct job_list {
@@ -16,7 +17,12 @@ struct pool {
     void *ctx;
     struct log *log;
     struct pool_worker *workers;
-    struct job_list queue, running;
+    struct pool_worker *idle; /* the one that worked last first */
+    unsigned serving;    /* workers that get jobs, idle or not */
+    unsigned replacing;  /* asked for, so that a tenant gets a worker of its own */
+    struct fair *fair;
+    struct job_list queue[JOB_CLASSES]; /* by arrival */
+    struct job_list running;
     uint32_t last_job;
     bool draining;
     bool announce_reset;
@@ -25,11 +31,15 @@ struct pool {
 };
 
 void job_list_push(struct job_list *l, struct job *job);
-void job_list_push_front(struct job_list *l, struct job *job);
 void job_list_remove(struct job_list *l, struct job *job);
 
 /* Gives queued jobs to idle workers. */
 void pool_dispatch(struct pool *p);
+/* The job waits from now on; first: before its tenant's others. */
+void pool_enqueue(struct pool *p, struct job *job, bool first);
+void pool_expire_queue(struct pool *p, int64_t now_ns);
+/* State or doom of the worker have changed: brings the list of idle ones and the counts up to date. */
+void pool_worker_noted(struct pool_worker *w);
 /* The worker's link has messages. */
 void pool_worker_readable(evutil_socket_t fd, short what, void *arg);
 /* Reads and acts on everything the worker still has to say. */
@@ -48,6 +58,17 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err);
 void pool_stopped_error(const struct job *job, enum stop_stage stage, struct error *ret);
 /* How far the supervisor's ladder has gone for this job. */
 enum stop_stage pool_ladder_stage(const struct pool *p, const struct job *job);
+/* Time counts against the job's timeout again. */
+void pool_clock_goes_on(struct pool *p, struct job *job);
+
+/* pool_spool.c */
+/* Takes over what the worker says to have produced, in the ring or in the file. False: it lies. */
+bool pool_refresh(struct pool_worker *w);
+/* The same with the final position of its END or FAIL. */
+bool pool_take_end(struct pool_worker *w, uint64_t produced);
+void pool_on_spooled(struct pool_worker *w, const struct link_spooled *m);
+void pool_on_want(struct pool_worker *w, const struct link_want *m);
+
 /* The worker's cell: a job with its deadline; the job without one; no job. */
 void pool_arm(struct pool *p, const struct pool_worker *w, uint32_t job, int64_t deadline_ns);
 void pool_pause(struct pool *p, const struct pool_worker *w);

@@ -35,14 +35,43 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->pool = p;
     w->next = p->workers;
     p->workers = w;
+    p->replacing -= p->replacing > 0;
+    pool_worker_noted(w);
     w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
     CHECK(w->event && event_add(w->event, NULL) == 0);
     pool_dispatch(p);
     return 0;
 }
 
+void pool_worker_noted(struct pool_worker *w)
+{
+    struct pool *p = w->pool;
+    bool serves = !w->doomed && w->state != POOL_LOST, idle = serves && w->state == POOL_IDLE;
+    if (serves != w->counted) {
+        w->counted = serves;
+        p->serving += serves ? 1 : -1u;
+        fair_set_places(p->fair, p->serving);
+    }
+    if (idle == w->is_idle)
+        return;
+    w->is_idle = idle;
+    if (idle) {
+        w->prev_idle = NULL;
+        w->next_idle = p->idle;
+        if (p->idle)
+            p->idle->prev_idle = w;
+        p->idle = w;
+        return;
+    }
+    *(w->prev_idle ? &w->prev_idle->next_idle : &p->idle) = w->next_idle;
+    if (w->next_idle)
+        w->next_idle->prev_idle = w->prev_idle;
+}
+
 void pool_worker_free(struct pool_worker *w)
 {
+    w->doomed = true;
+    pool_worker_noted(w);
     struct pool_worker **at = &w->pool->workers;
     while (*at != w)
         at = &(*at)->next;
@@ -84,13 +113,14 @@ void pool_worker_doom(struct pool_worker *w, enum death_reason reason)
         w->state = POOL_LOST;
         event_del(w->event);
     }
+    pool_worker_noted(w);
     w->pool->replace(w->pool->ctx, w->id, reason);
 }
 
 static void on_data(struct pool_worker *w, uint32_t job_id)
 {
     struct job *job = w->job;
-    if (job->id != job_id || !ring_reader_refresh(&w->reader)) {
+    if (job->id != job_id || !pool_refresh(w)) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
@@ -128,7 +158,7 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
 {
     struct pool *p = w->pool;
     struct job *job = w->job;
-    if (job->id != m->job || !ring_reader_set_limit(&w->reader, m->produced)) {
+    if (job->id != m->job || !pool_take_end(w, m->produced)) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
@@ -143,7 +173,9 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     w->state = POOL_DRAINING;
     job_set_state(job, JOB_DELIVERING);
     if (m->spent)
-        pool_worker_doom(w, DEATH_SPENT);
+        fair_penalize(p->fair, job, job->finished_ns);
+    if (m->spent || w->spooled)
+        pool_worker_doom(w, m->spent ? DEATH_SPENT : DEATH_RETIRED);
     job->events->end(job);
 }
 
@@ -151,7 +183,7 @@ static void on_fail(struct pool_worker *w, const struct link_fail *m)
 {
     struct pool *p = w->pool;
     struct job *job = w->job;
-    if (job->id != m->job || !ring_reader_set_limit(&w->reader, m->produced)) {
+    if (job->id != m->job || (job->spool.phase != SPOOL_ON && !pool_take_end(w, m->produced))) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
@@ -166,8 +198,10 @@ static void on_fail(struct pool_worker *w, const struct link_fail *m)
     } else if (err.code == ERR_OUT_OF_MEMORY && err.stopped_by == STOP_NONE) {
         err.limit_bytes = m->error.limit_bytes;
     }
-    if (m->spent)
+    if (m->spent) {
+        fair_penalize(p->fair, job, clock_now_ns());
         pool_worker_doom(w, DEATH_SPENT);
+    }
     pool_fail(p, job, &err);
 }
 
@@ -182,6 +216,7 @@ void pool_worker_read(struct pool_worker *w)
             /* Gone or out of its mind. Which of the two, and how it died, the supervisor tells (pool_died). */
             w->state = POOL_LOST;
             event_del(w->event);
+            pool_worker_noted(w);
             pool_worker_doom(w, DEATH_LINK);
             return;
         }
@@ -194,6 +229,12 @@ void pool_worker_read(struct pool_worker *w)
             break;
         case LINK_FAIL:
             on_fail(w, &m.fail);
+            break;
+        case LINK_SPOOLED:
+            pool_on_spooled(w, &m.spooled);
+            break;
+        case LINK_WANT:
+            pool_on_want(w, &m.want);
             break;
         default:
             break;
@@ -241,9 +282,12 @@ void pool_died(struct pool *p, const struct control_died *m)
     bool delivering = job && job->state == JOB_DELIVERING;
     w->state = delivering ? POOL_DRAINING : POOL_LOST;
     w->doomed = true;
+    pool_worker_noted(w);
     if (delivering) {
         event_del(w->event);
         w->id = 0; /* no more than a ring that somebody still reads */
+        if (w->spooled && job->events->buried)
+            job->events->buried(job);
         return;
     }
     if (job) {
@@ -251,18 +295,20 @@ void pool_died(struct pool *p, const struct control_died *m)
         struct error err;
         /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
          * end anyway; only who asked for the end gets what was asked for. */
-        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL)
+        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL || job->stop_reason == STOP_FOR_LIMIT)
             pool_stopped_error(job, m->stage, &err);
         else
             crashed_error(m, &err);
-        if (!taken && err.code == ERR_WORKER_CRASHED && job->tries < TRIES_MAX) {
+        bool fresh = !taken && !job->head_of_result_seen && job->spool.phase == SPOOL_NONE; /* whatever it says of itself */
+        if (fresh && err.code == ERR_WORKER_CRASHED && job->tries < TRIES_MAX) {
             job_list_remove(&p->running, job);
             job->worker = NULL;
             w->job = NULL;
-            job_set_state(job, JOB_QUEUED);
-            job->queue_deadline_ns = clock_now_ns() + p->opts.queue_timeout_ms * NS_PER_MS;
-            job_list_push_front(&p->queue, job);
+            fair_ended(p->fair, job);
+            pool_enqueue(p, job, true);
         } else {
+            if (taken)
+                fair_penalize(p->fair, job, clock_now_ns());
             pool_fail(p, job, &err);
         }
     }
@@ -274,10 +320,7 @@ void pool_consumed(struct pool *p, struct job *job, size_t n)
 {
     struct pool_worker *w = job->worker;
     job->bytes += n;
-    if (job->deadline_left_ns > 0) {
-        pool_arm(p, w, job->id, clock_now_ns() + job->deadline_left_ns);
-        job->deadline_left_ns = 0;
-    }
+    pool_clock_goes_on(p, job);
     if (ring_reader_consume(&w->reader, n) && w->state == POOL_BUSY) {
         struct link_space m = {.type = LINK_SPACE, .job = job->id};
         /* A full queue holds a doorbell already; a broken link is found by its event. */
@@ -292,6 +335,7 @@ void pool_release(struct pool *p, struct job *job)
     if (!w)
         return;
     w->job = NULL;
+    fair_ended(p->fair, job);
     size_t rest = ring_reader_ready(&w->reader);
     if (rest)
         (void)ring_reader_consume(&w->reader, rest);
@@ -301,6 +345,7 @@ void pool_release(struct pool *p, struct job *job)
     }
     if (w->state == POOL_DRAINING)
         w->state = POOL_IDLE;
+    pool_worker_noted(w);
     pool_worker_is_free(w);
     pool_dispatch(p);
 }
@@ -308,7 +353,7 @@ void pool_release(struct pool *p, struct job *job)
 void pool_worker_is_free(struct pool_worker *w)
 {
     int64_t recycle_after = w->pool->opts.recycle_after;
-    if (w->stale || (recycle_after && w->queries >= (uint64_t)recycle_after))
+    if (w->stale || w->spooled || (recycle_after && w->queries >= (uint64_t)recycle_after))
         pool_worker_doom(w, DEATH_RETIRED);
 }
 

@@ -1,6 +1,7 @@
 /* The serve loop: RUN in, a result into the ring, END or FAIL out. Runs in the worker's main thread. */
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/fd.h"
 #include "link/inherit.h"
 #include "worker/worker.h"
 #include "worker/write_result.h"
@@ -36,7 +37,7 @@ static int answer(struct worker *w, struct result_writer *r, int failed, const s
     bool spent = engine_is_spent(w->engine);
     if (failed) {
         struct link_fail m = {.type = LINK_FAIL, .job = r->run->job, .produced = w->produced, .spent = spent, .error = *err};
-        return link_send(w->link_fd, &m);
+        return worker_send(w, &m);
     }
     struct link_end m = {.type = LINK_END,
                          .job = r->run->job,
@@ -46,7 +47,7 @@ static int answer(struct worker *w, struct result_writer *r, int failed, const s
                          .truncated = r->tail.truncated,
                          .cache = (uint8_t)stream_cache_use(r->stream),
                          .spent = spent};
-    return link_send(w->link_fd, &m);
+    return worker_send(w, &m);
 }
 
 void worker_set_job(struct worker *w, uint32_t job)
@@ -80,12 +81,13 @@ int serve(struct worker *w)
 {
     for (;;) {
         union link_message m;
-        int n = link_receive(w->link_fd, LINK_FRONT, LINK_IDLE, &m);
+        auto_close int fd = -1;
+        int n = link_receive_fd(w->link_fd, LINK_FRONT, LINK_IDLE, &m, &fd);
         if (n == 0)
             return WORKER_EXIT_DONE;
         if (n < 0)
             return WORKER_EXIT_LINK;
-        if (m.type == LINK_SPACE) /* crossed our END on its way */
+        if (m.type != LINK_RUN) /* crossed our END on its way */
             continue;
         if (run_job(w, &m.run) < 0)
             return errno == EPIPE || errno == ECONNRESET ? WORKER_EXIT_DONE : WORKER_EXIT_LINK;

@@ -6,13 +6,14 @@
 
 bool result_can(enum result_format format) { return format == FORMAT_PARQUET || encoder_can(format); }
 
-/* The encoder gave up. It says why, or else the sink said stop: the job was interrupted, or the front has gone (then the next receive says so). */
+/* The encoder gave up. It or the ring says why, or else the sink said stop: the job was interrupted, or the front has gone (then the next receive
+ * says so). */
 static int stopped(const struct result_writer *r, struct error *err)
 {
     const struct error *e = r->encoder ? encoder_failure(r->encoder) : NULL;
-    if (!e)
+    if (!e && r->ring.error.code == ERR_OK)
         return error_set(err, ERR_CANCELLED, "the query was interrupted");
-    *err = *e;
+    *err = e ? *e : r->ring.error;
     return -1;
 }
 
@@ -87,9 +88,13 @@ int result_write(struct result_writer *r, struct error *err)
     ring_sink_start(&r->ring, r->worker, r->run);
     r->sink = &r->ring.sink;
     int done = r->run->format == FORMAT_PARQUET ? write_parquet(r, err) : encode(r, err);
-    if (done == 0)
-        publish(r);
+    if (done == 0 && ring_sink_end(&r->ring) < 0)
+        done = stopped(r, err);
     return done;
 }
 
-void result_writer_free(struct result_writer *r) { encoder_free(r->encoder); }
+void result_writer_free(struct result_writer *r)
+{
+    ring_sink_close(&r->ring);
+    encoder_free(r->encoder);
+}
