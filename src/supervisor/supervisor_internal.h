@@ -199,6 +199,9 @@ void key_source_watch(struct supervisor *s);
 void key_source_reload(struct supervisor *s);
 void key_source_close(struct supervisor *s);
 
+/* supervisor.c: a log line when the policy by function is wider than the built-in one. */
+void supervisor_warn_of_policy(struct supervisor *s);
+
 /* reload.c */
 void reload(struct supervisor *s);
 /* The effective configuration as a sealed file; -1. */
