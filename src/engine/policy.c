@@ -147,11 +147,11 @@ struct stored *policy_stored(struct policy *p) { return p->stored; }
  * one costs more than running them. */
 static const char *const stored_sql[] = {
     "SELECT 1::BIGINT, database_name, schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal",
-    "SELECT 2::BIGINT, database_name, schema_name, function_name,"
-    " CASE function_type WHEN 'macro' THEN 'SELECT ' ELSE '' END || macro_definition"
-    " FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL",
-    "SELECT 0::BIGINT, database_name, schema_name, table_name, NULL::VARCHAR FROM duckdb_tables()"
-    " WHERE NOT internal AND (length(table_name) < 8 OR contains(table_name, '.') OR contains(table_name, '/'))",
+    ("SELECT 2::BIGINT, database_name, schema_name, function_name,"
+     " CASE function_type WHEN 'macro' THEN 'SELECT ' ELSE '' END || macro_definition"
+     " FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL"),
+    ("SELECT 0::BIGINT, database_name, schema_name, table_name, NULL::VARCHAR FROM duckdb_tables()"
+     " WHERE NOT internal AND (length(table_name) < 8 OR contains(table_name, '.') OR contains(table_name, '/'))"),
 };
 
 /* A table's defaults are judged with its generated columns, which the catalog does not tell apart. */

@@ -452,6 +452,18 @@ static int on_string(struct walk *k, struct span s)
     }
 }
 
+/* The text has no end mark: only the span's own bytes may be read. -1: no number, or none that a statement could be long. */
+static int64_t location_of(struct span s)
+{
+    int64_t v = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.at[i] < '0' || s.at[i] > '9' || v > INT64_C(1) << 40)
+            return -1;
+        v = 10 * v + (s.at[i] - '0');
+    }
+    return v;
+}
+
 static void on_atom(struct walk *k, struct span s)
 {
     struct frame *f = frame_at(k, 0);
@@ -459,8 +471,8 @@ static void on_atom(struct walk *k, struct span s)
         return;
     if (f->array) {
         f->count++;
-    } else if (f->current == KEY_LOCATION && s.len < 19) {
-        f->location = strtoll(s.at, NULL, 10); /* the text goes on behind the number */
+    } else if (f->current == KEY_LOCATION) {
+        f->location = location_of(s);
     } else if (f->current == KEY_ERROR && k->depth == 1 && span_is(s, "true")) {
         k->failed = true;
     }
