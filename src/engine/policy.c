@@ -19,7 +19,7 @@ struct policy {
 struct judge {
     struct policy *p;
     uint32_t user; /* the stored object whose body this is */
-    bool stored;
+    bool stored, macro;
 };
 
 struct tree {
@@ -113,6 +113,7 @@ static enum policy_verdict judge_text(struct judge *j, const char *sql, size_t l
     w->ctx = j;
     w->depth = depth;
     w->stored = j->stored;
+    w->macro = j->macro;
     if (tree_of(j->p, sql, len, &t))
         v = policy_walk(w, t.json.at, t.json.len, err);
     tree_free(&t);
@@ -206,7 +207,7 @@ static void add_row(struct stored *s, duckdb_data_chunk chunk, idx_t row)
 static void judge_stored(struct policy *p, uint32_t number)
 {
     struct stored_object *o = stored_get(p->stored, number);
-    struct judge j = {.p = p, .user = number, .stored = true};
+    struct judge j = {.p = p, .user = number, .stored = true, .macro = o->kind == STORED_MACRO};
     struct policy_walk w = {.effect = POLICY_KEEP};
     struct error err = {0};
     if (!o->body)

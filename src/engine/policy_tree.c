@@ -258,8 +258,8 @@ static int judge_argument(struct walk *k, struct frame *f, const struct frame *a
     }
     if (many && !in_list && argument->node == NODE_FUNCTION && span_is(argument->name.name, "list_value"))
         return 0; /* its elements were judged one by one */
-    /* histogram(t, x): a table's name without quotes. In a stored body it may be a parameter, and so anything. */
-    if (class == POLICY_TABLE_NAME && argument->node == NODE_COLUMN_REF && argument->count <= 3 && !k->w->stored)
+    /* histogram(t, x): a table's name without quotes. */
+    if (class == POLICY_TABLE_NAME && argument->node == NODE_COLUMN_REF && argument->count <= 3 && !k->w->macro)
         return judge_table(k, &argument->name, argument->location);
     return refuse_function(k, f, "its first argument must be a plain string: no parameter, no expression");
 }

@@ -51,7 +51,7 @@ static struct stored *the_objects(void)
 static enum policy_verdict walk(const char *json, size_t len, unsigned depth, bool stored, struct policy_walk *ret, struct error *err)
 {
     *ret = (struct policy_walk){.table = the_table(), .files = files, .text = on_text, .object = on_object, .unknown = on_unknown,
-                                .ctx = the_objects(), .depth = depth, .stored = stored};
+                                .ctx = the_objects(), .depth = depth, .stored = stored, .macro = stored};
     enum policy_verdict v = policy_walk(ret, json, len, err);
     CHECK(v != POLICY_REFUSED || (err->code == ERR_FORBIDDEN && err->what[0] && err->detail[0]));
     CHECK(ret->patch_count <= POLICY_PATCHES_MAX && ret->effect <= POLICY_SPENT);
