@@ -6,6 +6,7 @@
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "worker/egress.h"
 #include "worker/sources.h"
 #include "worker/worker.h"
 #include "worker/writer.h"
@@ -107,6 +108,19 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
+/* In the order of the grants, which is that of the set: the broker counts likewise. */
+static void start_egress(struct worker *w, const struct config *cfg, const struct worker_sources *sources)
+{
+    const char *names[SOURCES_PER_SET];
+    char set[SOURCE_SET_BYTES];
+    struct egress_endpoint endpoints[SOURCES_PER_SET];
+    struct error ignored; /* the names came from a set */
+    for (size_t i = 0; i < sources->count; i++)
+        names[i] = sources->engine[i].def.name;
+    if (sources->count > 0 && source_set_make(names, sources->count, set, &ignored) == 0)
+        egress_start(WORKER_FD_BROKER, endpoints, egress_endpoints(cfg, set, endpoints), &w->stop);
+}
+
 /* A list as the engine wants it. It lives as long as the configuration; the caller frees it. */
 static const char **name_list(const struct text_list *l)
 {
@@ -147,6 +161,8 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
     ret_again->extension_directory = NULL;
     ret_again->allow_functions = ret_again->deny_functions = NULL;
+    if (ok == 0)
+        start_egress(w, cfg, &sources);
     if (ok == 0) {
         opts.sources = sources.engine;
         opts.source_count = sources.count;
