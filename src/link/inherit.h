@@ -27,6 +27,7 @@ enum worker_fd {
     WORKER_FD_STATUS,   /* a pipe: one record, "R" = ready, "F<text>" = can't start, and why, "S<source>\n<text>" = for that source's sake */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
     WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */
+    WORKER_FD_BROKER,   /* a channel to the broker (link/egress.h); without sources elsewhere: nothing of use */
     WORKER_FD_END
 };
 
@@ -42,6 +43,9 @@ enum front_fd {
 };
 
 #define LISTENERS_MAX 16
+
+/* The broker: bulkhead broker-process PARENT_PID */
+enum broker_fd { BROKER_FD_CONTROL = 3 }; /* grants from the supervisor; end of file is the order to end */
 
 /* Exit codes of workers, part of the protocol with the supervisor. */
 enum worker_exit { WORKER_EXIT_DONE = 0, WORKER_EXIT_USAGE = 64, WORKER_EXIT_START = 69, WORKER_EXIT_LINK = 70 };

@@ -58,6 +58,8 @@ struct job {
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
+    uint32_t coding, ipc_coding; /* enum result_coding: of the body; of the buffers inside an Arrow stream */
+    uint64_t max_bytes; /* of the result, as it leaves; 0: no limit */
     bool big_numbers_as_text;
     bool session_reset; /* set when it starts: what the session had before is lost */
     enum job_class class;

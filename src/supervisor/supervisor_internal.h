@@ -37,6 +37,7 @@ struct worker {
     enum death_reason reason; /* why it was doomed */
     enum worker_kind kind;    /* POOL, or SOURCES until it is assigned to a session */
     char set[SOURCE_SET_BYTES]; /* its sources */
+    int broker_fd;            /* the broker's end of its channel, kept for a new broker; -1: it needs no network */
     struct want *want;        /* whom it is started for; NULL: the pool, or to be kept warm */
     int64_t started_ns;
     char scratch[4096];      /* "" for none */
@@ -82,6 +83,14 @@ struct key_source {
     struct event *look;
 };
 
+struct broker_child {
+    struct child child;
+    struct event *pid_event;
+    int control_fd;
+    int64_t started_ns;
+    struct backoff backoff;
+};
+
 struct supervisor {
     struct config *cfg;
     const struct supervisor_options *opts;
@@ -115,6 +124,7 @@ struct supervisor {
 
     struct database database;
     struct front_child front;
+    struct broker_child broker;
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns;
     bool announced;          /* the ready line is out */
@@ -153,6 +163,13 @@ void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
 
+/* broker_child.c: the process that connects to sources */
+/* A channel to it for a worker that is about to start, with what its sources may be reached at; starts the broker where needed. The worker's end, the caller's;
+ * -1: it needs none, or (errno) there is none to be had. */
+int broker_channel(struct supervisor *s, struct worker *w);
+void broker_end(struct supervisor *s);    /* kills it */
+void broker_forget(struct supervisor *s); /* at the supervisor's end, when it is dead */
+
 /* dedicated.c: workers for sessions and for requests with sources. */
 void dedicated_want(struct supervisor *s, const struct control_want *m);
 void dedicated_unwant(struct supervisor *s, uint32_t want);
@@ -181,6 +198,9 @@ int key_source_open(struct supervisor *s, struct error *err);
 void key_source_watch(struct supervisor *s);
 void key_source_reload(struct supervisor *s);
 void key_source_close(struct supervisor *s);
+
+/* supervisor.c: a log line when the policy by function is wider than the built-in one. */
+void supervisor_warn_of_policy(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);

@@ -58,6 +58,7 @@ static void bury(struct worker *w)
     event_drop(&w->status_event);
     event_drop(&w->log_event);
     worker_ends_close(&w->ends);
+    fd_close_p(&w->broker_fd);
     scratch_remove(w->scratch);
     struct control_cell *c = &s->page->cell[w->cell];
     atomic_store(&c->deadline_ns, 0);
@@ -260,10 +261,12 @@ static bool start_process(struct worker *w, struct error *err)
     struct buf grants = BUF_INIT(GRANTS_MAX_BYTES);
     if (w->set[0] && secrets_for_set(s->cfg, w->set, &grants, err) < 0)
         return false;
+    auto_close int broker_fd = w->set[0] ? broker_channel(s, w) : -1;
     struct worker_plan plan = {.executable = s->worker_path,
                                .config_fd = s->config_fd,
                                .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
                                .scratch_directory = w->scratch,
+                               .broker_fd = broker_fd,
                                .dedicated = w->kind != WORKER_KIND_POOL,
                                .grants = grants.data,
                                .grants_bytes = grants.len};
@@ -287,6 +290,7 @@ struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const 
     w->id = ++s->last_worker;
     w->cell = (uint32_t)cell;
     w->slot = -1;
+    w->broker_fd = -1;
     w->kind = kind;
     snprintf(w->set, sizeof w->set, "%s", set);
     w->generation = s->generation;
@@ -294,6 +298,7 @@ struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const 
     w->version = s->database.version;
     w->started_ns = clock_now_ns();
     if (!start_process(w, err)) {
+        fd_close_p(&w->broker_fd);
         scratch_remove(w->scratch);
         free(w);
         return NULL;
