@@ -7,11 +7,13 @@ enum worker_kind {
     WORKER_KIND_POOL,    /* any caller's query, one after the other */
     WORKER_KIND_SESSION, /* one session's, whose state it keeps */
     WORKER_KIND_SOURCES, /* one request with sources; also a warm one that waits for a request or a session */
+    WORKER_KIND_WRITER,  /* one admin write */
     WORKER_KINDS
 };
 static inline const char *worker_kind_text(enum worker_kind kind)
 {
-    return kind == WORKER_KIND_SESSION ? "session" : kind == WORKER_KIND_SOURCES ? "sources" : "pool";
+    static const char *const texts[WORKER_KINDS] = {"pool", "session", "sources", "writer"};
+    return (unsigned)kind < WORKER_KINDS ? texts[kind] : "unknown";
 }
 
 /* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) KIND

@@ -101,6 +101,7 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         switch ((enum control_type)m.type) {
         case CONTROL_UP:
             s->front.up = true;
+            database_tell(s, true);
             supervisor_announce(s);
             break;
         case CONTROL_REPLACE:
@@ -109,6 +110,9 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
                 return;
             }
             on_replace(s, &m.replace);
+            break;
+        case CONTROL_RELOAD:
+            database_reload(s, m.plain.flags);
             break;
         case CONTROL_WANT:
             dedicated_want(s, &m.want);

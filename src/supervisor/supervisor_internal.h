@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "link/control.h"
 #include "supervisor/child.h"
+#include "supervisor/database.h"
 #include "supervisor/ladder.h"
 #include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
@@ -27,6 +28,9 @@ struct worker {
     enum worker_state state;
     int slot;                /* -1: none */
     unsigned generation;     /* of the configuration it was started with */
+    unsigned epoch;          /* of the database file (database.h) */
+    uint64_t version;        /* of it (publish/identity.h) */
+    bool retiring;           /* the front was told to let it go when it is free */
     struct ladder ladder;
     int64_t job_seen_ns;     /* when ladder.job was first seen */
     bool doomed;
@@ -118,6 +122,7 @@ struct supervisor {
     size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
 
+    struct database database;
     struct front_child front;
     struct broker_child broker;
     struct event *wake, *nudge_event, *signals[5], *grace;
@@ -148,6 +153,8 @@ bool listen_is_loopback(const char *listen);
 struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const char *set, struct want *want, struct error *err);
 /* Hands a ready worker to the front, for a slot (kind POOL, want 0) or a want. */
 bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want);
+/* Puts a spare into the slot of a worker that goes when it is free. */
+bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare);
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
 void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
@@ -191,6 +198,9 @@ int key_source_open(struct supervisor *s, struct error *err);
 void key_source_watch(struct supervisor *s);
 void key_source_reload(struct supervisor *s);
 void key_source_close(struct supervisor *s);
+
+/* supervisor.c: a log line when the policy by function is wider than the built-in one. */
+void supervisor_warn_of_policy(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);
