@@ -63,9 +63,9 @@ def shared_server(items, pg, my, s3, tmp_path_factory):
         yield s
 
 
-@pytest.fixture
-def session(client):
-    with Session(client, sources=["pg1", "my1", "lake"]) as s:
+@pytest.fixture(scope="module")
+def session(shared_server):
+    with Session(shared_server.client, sources=["pg1", "my1", "lake"]) as s:
         yield s
 
 
