@@ -2,6 +2,8 @@
  * control channel with the supervisor. Links no engine. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "front/admin.h"
+#include "front/database.h"
 #include "front/front.h"
 #include "front/pool_setup.h"
 #include "front/public_text.h"
@@ -78,7 +80,8 @@ struct pool_options front_pool_options(const struct config *c)
     return (struct pool_options){.queue_length = c->limits.queue_length,
                                  .queue_timeout_ms = c->limits.queue_timeout_ms,
                                  .inline_bytes = (uint32_t)c->limits.inline_bytes,
-                                 .recycle_after = c->pool.recycle_after};
+                                 .recycle_after = c->pool.recycle_after,
+                                 .isolation_by_key = c->pool.isolation == ISOLATION_KEY};
 }
 
 static struct config *read_config(int fd, struct error *err)
@@ -148,6 +151,7 @@ static void on_keys(struct front *f, int fd)
     struct error err;
     if (load_keys(f, fd, &err) < 0)
         log_event(&f->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail));
+    pool_limits_changed(f->pool);
 }
 
 static void maybe_drained(struct front *f)
@@ -188,8 +192,15 @@ static void on_message(struct front *f, const union control_message *m, const in
     case CONTROL_KEYS:
         on_keys(f, fds[0]);
         break;
+    case CONTROL_DATABASE:
+        database_told(f, &m->database);
+        break;
+    case CONTROL_RETIRE:
+        pool_retire(f->pool, m->replace.worker);
+        break;
     case CONTROL_DRAIN:
         f->draining = true;
+        admin_drain(f);
         http_server_drain(f->http);
         pool_drain(f->pool);
         waiters_tell_all(f);
@@ -249,6 +260,7 @@ static int start(struct front *f, int listeners, struct error *err)
         return -1;
     close(FRONT_FD_CONFIG);
     set_log(f);
+    database_init(f);
     auth_init(&f->auth);
     keys_on_revoked(f->auth.keys, queries_revoked, f);
     auth_configure(&f->auth, f->cfg);

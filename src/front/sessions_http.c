@@ -95,6 +95,8 @@ void sessions_stop(struct front *f)
 static struct pool_options lane_options(const struct front *f)
 {
     struct pool_options o = front_pool_options(f->cfg);
+    o.one_account = true;
+    o.isolation_by_key = false;
     o.recycle_after = 0; /* its state would go with it */
     if (o.queue_length < 1)
         o.queue_length = 1; /* the query that its worker is started for waits for that */

@@ -28,6 +28,9 @@ struct job_spool {
     struct spool_reader reader;
 };
 
+/* Who waits for it: somebody at the other end of a connection, or nobody just now. */
+enum job_class { JOB_INTERACTIVE, JOB_BACKGROUND, JOB_CLASSES };
+
 struct job_events {
     /* The ring has, or may have, more of the result (job->reader after a refresh). */
     void (*data)(struct job *job);
@@ -55,8 +58,11 @@ struct job {
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
+    uint32_t coding, ipc_coding; /* enum result_coding: of the body; of the buffers inside an Arrow stream */
+    uint64_t max_bytes; /* of the result, as it leaves; 0: no limit */
     bool big_numbers_as_text;
     bool session_reset; /* set when it starts: what the session had before is lost */
+    enum job_class class;
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
@@ -73,6 +79,7 @@ struct job {
     bool head_of_result_seen;
     int64_t first_row_ns;       /* when bytes were first seen in the ring; 0: not yet */
     uint8_t tries;
+    uint64_t version;           /* of the database file that its worker has open; 0: none */
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;
@@ -84,6 +91,8 @@ struct job {
     uint8_t cache;
     struct error error;
     struct job *next, *prev; /* the queue's or the running list's */
+    struct job *fair_next, *fair_prev; /* fair.c's */
+    bool has_place;          /* counted as running there */
 };
 
 struct job *job_new(void);

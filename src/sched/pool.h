@@ -15,7 +15,10 @@ struct pool_worker {
     pid_t pid;
     enum pool_worker_state state;
     bool doomed; /* gets no further job */
+    bool served; /* a job, for served_tenant at last */
+    uint32_t served_tenant;
     bool stale;  /* to be replaced when free */
+    uint64_t version; /* of the database file it has open; 0: none */
     bool spooled; /* it was sent a descriptor: no further job */
     int link_fd;
     struct event *event;
@@ -26,6 +29,9 @@ struct pool_worker {
     int64_t sampled_ns, memory_bytes; /* when somebody looked at its memory, and what it was */
     struct pool *pool;
     struct pool_worker *next; /* in the pool's list */
+    bool counted;             /* in pool->serving */
+    bool is_idle;             /* on the list of idle ones */
+    struct pool_worker *prev_idle, *next_idle;
 };
 
 struct pool_options {
@@ -33,11 +39,14 @@ struct pool_options {
     int64_t queue_timeout_ms;
     uint32_t inline_bytes;
     int64_t recycle_after; /* queries; 0: never */
+    bool isolation_by_key; /* a worker that served one tenant is replaced before it serves another */
+    bool one_account;      /* all jobs count as one tenant's: the workers of a session, which has one owner. (A tenant has room for the books
+                              of one pool only: that of the shared workers.) Only pool_new looks at it. */
 };
 
 struct pool_counts {
     unsigned idle, busy, draining, lost;
-    unsigned queued;
+    unsigned queued, background; /* all that wait; those of them that nobody waits for */
 };
 
 struct pool;
@@ -47,6 +56,8 @@ struct pool *pool_new(struct event_base *base, struct control_page *page, int nu
                       void (*replace)(void *ctx, uint32_t worker, enum death_reason reason), void *ctx, struct log *log);
 void pool_set_options(struct pool *p, const struct pool_options *opts);
 void pool_free(struct pool *p);
+/* Tenants' limits have changed. */
+void pool_limits_changed(struct pool *p);
 
 /* A worker from the supervisor; takes both fds. 0, or -1 when its region can't be mapped (fds closed). */
 int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int region_fd);
@@ -55,6 +66,8 @@ void pool_died(struct pool *p, const struct control_died *m);
 /* Workers can't be started (text says why), or can again (empty text). Without any worker, queued jobs fail at once. */
 void pool_set_trouble(struct pool *p, const char *text);
 const char *pool_trouble(const struct pool *p);
+/* That worker goes as soon as it is free. */
+void pool_retire(struct pool *p, uint32_t worker);
 /* The present workers have old values: each is replaced when it is free, busy ones after their job. */
 void pool_replace_all(struct pool *p);
 /* No new jobs; queued and running ones go on. */
@@ -68,7 +81,7 @@ bool pool_has_jobs(const struct pool *p);
 /* The next job that starts is told (job->session_reset, link_run) that its worker knows nothing of what came before. */
 void pool_announce_reset(struct pool *p);
 
-/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable, payload_too_large): the job was not taken and stays the caller's.
+/* Runs or queues the job. 0; or -1 with *err (overloaded, rate_limited, unavailable, payload_too_large): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
 int pool_submit(struct pool *p, struct job *job, struct error *err);
 /* Stops a job for a reason: a queued one fails at once (failed is called), a running one by the supervisor's ladder. */
@@ -97,6 +110,9 @@ void pool_note_cpu(struct job *job);
 void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns);
 
 struct pool_counts pool_count(const struct pool *p);
+/* What each tenant has waiting and running (sched/fair.h). */
+struct fair_figures;
+void pool_each_tenant(const struct pool *p, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx);
 const struct pool_worker *pool_workers(const struct pool *p);
 /* The job that the worker has, from the moment it took it up (before, the job may still run elsewhere); NULL: none. */
 const struct job *pool_worker_job(const struct pool_worker *w);

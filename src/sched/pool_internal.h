@@ -1,5 +1,6 @@
-/* The pool's own state, shared by pool.c (jobs), pool_worker.c (workers) and pool_stop.c (ends). Runs in the front. */
+/* The pool's own state, shared by pool.c, pool_queue.c (jobs on their way to a worker), pool_worker.c (workers) and pool_stop.c (ends). Runs in the front. */
 #pragma once
+#include "sched/fair.h"
 #include "sched/pool.h"
 
 struct job_list {
@@ -16,7 +17,12 @@ struct pool {
     void *ctx;
     struct log *log;
     struct pool_worker *workers;
-    struct job_list queue, running;
+    struct pool_worker *idle; /* the one that worked last first */
+    unsigned serving;    /* workers that get jobs, idle or not */
+    unsigned replacing;  /* asked for, so that a tenant gets a worker of its own */
+    struct fair *fair;
+    struct job_list queue[JOB_CLASSES]; /* by arrival */
+    struct job_list running;
     uint32_t last_job;
     bool draining;
     bool announce_reset;
@@ -25,11 +31,15 @@ struct pool {
 };
 
 void job_list_push(struct job_list *l, struct job *job);
-void job_list_push_front(struct job_list *l, struct job *job);
 void job_list_remove(struct job_list *l, struct job *job);
 
 /* Gives queued jobs to idle workers. */
 void pool_dispatch(struct pool *p);
+/* The job waits from now on; first: before its tenant's others. */
+void pool_enqueue(struct pool *p, struct job *job, bool first);
+void pool_expire_queue(struct pool *p, int64_t now_ns);
+/* State or doom of the worker have changed: brings the list of idle ones and the counts up to date. */
+void pool_worker_noted(struct pool_worker *w);
 /* The worker's link has messages. */
 void pool_worker_readable(evutil_socket_t fd, short what, void *arg);
 /* Reads and acts on everything the worker still has to say. */

@@ -30,7 +30,9 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
 {
     struct pool_worker *w = job->worker;
     bool was_queued = job->state == JOB_QUEUED;
-    job_list_remove(was_queued ? &p->queue : &p->running, job);
+    job_list_remove(was_queued ? &p->queue[job->class] : &p->running, job);
+    if (was_queued)
+        fair_remove(p->fair, job);
     job->finished_ns = clock_now_ns();
     job->error = *err;
     pool_note_cpu(job);
@@ -41,8 +43,10 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
             (void)ring_reader_consume(&w->reader, rest);
         w->job = NULL;
         job->worker = NULL;
+        fair_ended(p->fair, job);
         if (w->state == POOL_BUSY) {
             w->state = POOL_IDLE;
+            pool_worker_noted(w);
             pool_worker_is_free(w);
         }
     }

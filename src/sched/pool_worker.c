@@ -30,19 +30,51 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->slot = m->slot;
     w->kind = (enum worker_kind)m->kind;
     w->pid = m->pid;
+    w->version = m->version;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;
     w->pool = p;
     w->next = p->workers;
     p->workers = w;
+    p->replacing -= p->replacing > 0;
+    pool_worker_noted(w);
     w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
     CHECK(w->event && event_add(w->event, NULL) == 0);
+    if (m->supersedes)
+        pool_retire(p, m->supersedes);
     pool_dispatch(p);
     return 0;
 }
 
+void pool_worker_noted(struct pool_worker *w)
+{
+    struct pool *p = w->pool;
+    bool serves = !w->doomed && w->state != POOL_LOST, idle = serves && w->state == POOL_IDLE;
+    if (serves != w->counted) {
+        w->counted = serves;
+        p->serving += serves ? 1 : -1u;
+        fair_set_places(p->fair, p->serving);
+    }
+    if (idle == w->is_idle)
+        return;
+    w->is_idle = idle;
+    if (idle) {
+        w->prev_idle = NULL;
+        w->next_idle = p->idle;
+        if (p->idle)
+            p->idle->prev_idle = w;
+        p->idle = w;
+        return;
+    }
+    *(w->prev_idle ? &w->prev_idle->next_idle : &p->idle) = w->next_idle;
+    if (w->next_idle)
+        w->next_idle->prev_idle = w->prev_idle;
+}
+
 void pool_worker_free(struct pool_worker *w)
 {
+    w->doomed = true;
+    pool_worker_noted(w);
     struct pool_worker **at = &w->pool->workers;
     while (*at != w)
         at = &(*at)->next;
@@ -84,6 +116,7 @@ void pool_worker_doom(struct pool_worker *w, enum death_reason reason)
         w->state = POOL_LOST;
         event_del(w->event);
     }
+    pool_worker_noted(w);
     w->pool->replace(w->pool->ctx, w->id, reason);
 }
 
@@ -143,6 +176,8 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
     w->state = POOL_DRAINING;
     job_set_state(job, JOB_DELIVERING);
+    if (m->spent)
+        fair_penalize(p->fair, job, job->finished_ns);
     if (m->spent || w->spooled)
         pool_worker_doom(w, m->spent ? DEATH_SPENT : DEATH_RETIRED);
     job->events->end(job);
@@ -167,8 +202,10 @@ static void on_fail(struct pool_worker *w, const struct link_fail *m)
     } else if (err.code == ERR_OUT_OF_MEMORY && err.stopped_by == STOP_NONE) {
         err.limit_bytes = m->error.limit_bytes;
     }
-    if (m->spent)
+    if (m->spent) {
+        fair_penalize(p->fair, job, clock_now_ns());
         pool_worker_doom(w, DEATH_SPENT);
+    }
     pool_fail(p, job, &err);
 }
 
@@ -183,6 +220,7 @@ void pool_worker_read(struct pool_worker *w)
             /* Gone or out of its mind. Which of the two, and how it died, the supervisor tells (pool_died). */
             w->state = POOL_LOST;
             event_del(w->event);
+            pool_worker_noted(w);
             pool_worker_doom(w, DEATH_LINK);
             return;
         }
@@ -248,6 +286,7 @@ void pool_died(struct pool *p, const struct control_died *m)
     bool delivering = job && job->state == JOB_DELIVERING;
     w->state = delivering ? POOL_DRAINING : POOL_LOST;
     w->doomed = true;
+    pool_worker_noted(w);
     if (delivering) {
         event_del(w->event);
         w->id = 0; /* no more than a ring that somebody still reads */
@@ -269,10 +308,11 @@ void pool_died(struct pool *p, const struct control_died *m)
             job_list_remove(&p->running, job);
             job->worker = NULL;
             w->job = NULL;
-            job_set_state(job, JOB_QUEUED);
-            job->queue_deadline_ns = clock_now_ns() + p->opts.queue_timeout_ms * NS_PER_MS;
-            job_list_push_front(&p->queue, job);
+            fair_ended(p->fair, job);
+            pool_enqueue(p, job, true);
         } else {
+            if (taken)
+                fair_penalize(p->fair, job, clock_now_ns());
             pool_fail(p, job, &err);
         }
     }
@@ -299,6 +339,7 @@ void pool_release(struct pool *p, struct job *job)
     if (!w)
         return;
     w->job = NULL;
+    fair_ended(p->fair, job);
     size_t rest = ring_reader_ready(&w->reader);
     if (rest)
         (void)ring_reader_consume(&w->reader, rest);
@@ -308,6 +349,7 @@ void pool_release(struct pool *p, struct job *job)
     }
     if (w->state == POOL_DRAINING)
         w->state = POOL_IDLE;
+    pool_worker_noted(w);
     pool_worker_is_free(w);
     pool_dispatch(p);
 }
@@ -316,6 +358,16 @@ void pool_worker_is_free(struct pool_worker *w)
 {
     int64_t recycle_after = w->pool->opts.recycle_after;
     if (w->stale || w->spooled || (recycle_after && w->queries >= (uint64_t)recycle_after))
+        pool_worker_doom(w, DEATH_RETIRED);
+}
+
+void pool_retire(struct pool *p, uint32_t worker)
+{
+    struct pool_worker *w = find(p, worker);
+    if (!w)
+        return;
+    w->stale = true;
+    if (w->state == POOL_IDLE)
         pool_worker_doom(w, DEATH_RETIRED);
 }
 

@@ -17,6 +17,26 @@ struct tenant_limits {
     int64_t memory_bytes;   /* by how much one job may make its worker grow */
 };
 
+#define TENANT_CLASSES 2 /* enum job_class */
+
+struct job;
+
+/* What fair.c keeps of a tenant. */
+struct tenant_turns {
+    struct {
+        struct job *head, *tail;        /* its jobs of this class that wait, oldest first */
+        unsigned count;
+        int level;                      /* the list of tenants it is on; -1: none */
+        struct tenant *prev, *next;     /* there */
+    } waiting[TENANT_CLASSES];
+    unsigned running;
+    bool parked;
+    struct tenant *next_parked;
+    bool active;                        /* something waits or runs */
+    struct tenant *prev_active, *next_active;
+    int64_t penalty_until_ns;
+};
+
 struct tenant {
     uint32_t id;  /* never 0, never used again in this process's life */
     unsigned refs;
@@ -24,6 +44,7 @@ struct tenant {
     bool revoked; /* its key is gone or has expired: nothing of it may go on */
     struct tenant_limits limits;
     struct rate rate;
+    struct tenant_turns turns;
 };
 
 /* With one reference, the caller's. */

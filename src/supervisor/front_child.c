@@ -110,12 +110,16 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         switch ((enum control_type)m.type) {
         case CONTROL_UP:
             s->front.up = true;
+            database_tell(s, true);
             supervisor_announce(s);
             break;
         case CONTROL_REPLACE:
             if (!front_count_replace(s))
                 return;
             on_replace(s, &m.replace);
+            break;
+        case CONTROL_RELOAD:
+            database_reload(s, m.plain.flags);
             break;
         case CONTROL_WANT:
             dedicated_want(s, &m.want);

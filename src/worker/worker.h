@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 #include "link/messages.h"
 #include "link/ring.h"
+#include "result/coding.h"
 #include "result/sink.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,6 +41,7 @@ struct worker {
     int wake_fd; /* eventfd: the job was interrupted while it waited for room */
     struct ring ring;
     uint64_t produced; /* the ring's position behind the last byte written */
+    struct coding *codings[CODING_COUNT]; /* made when first asked for */
     struct engine *engine; /* a writer's goes before the process does, under job_lock */
 
     /* The job that an interrupt may hit; guarded by job_lock. */

@@ -3,29 +3,19 @@
 import re
 import stat
 import threading
-import zlib
 
 import pytest
 
 from lib import proc
 from lib.client import new_id
+from lib.keys import bearer, fake_key, new_key
 from lib.server import run_cli
 from lib.sql import CROSS_JOIN
 from lib.wait import stays, wait_until
 
-KEY = re.compile(r"bh_[0-9A-Za-z]{49}\n\Z")
-
-
 @pytest.fixture
 def keys_file(tmp_path):
     return tmp_path / "keys.ini"
-
-
-def new_key(keys_file, name, role="reader", *options):
-    result = run_cli("key", "new", name, "--role", role, "--keys", keys_file, *options)
-    assert result.returncode == 0, result
-    assert KEY.match(result.stdout), result
-    return result.stdout.strip()
 
 
 class TestCommand:
@@ -134,20 +124,6 @@ class TestCommand:
         for option in ("--role", "--keys", "--concurrency", "--queue", "--share", "--rate", "--burst", "--timeout-max", "--memory",
                        "--sources", "--expires"):
             assert option in result.stdout
-
-
-def bearer(key):
-    return {"Authorization": f"Bearer {key}"}
-
-
-def fake_key(i):
-    """A key of the right form that no server knows."""
-    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-    def base62(n, width):
-        return "".join(digits[n // 62**k % 62] for k in reversed(range(width)))
-    body = "bh_" + base62(i, 43)
-    return body + base62(zlib.crc32(body.encode()), 6)
 
 
 @pytest.fixture

@@ -369,6 +369,174 @@ static void a_spent_worker_gets_no_further_job(void **state)
     job_free(j);
 }
 
+/* ---- tenants ---- */
+
+static struct job *job_of(struct world *w, struct tenant *t)
+{
+    struct job *j = job_with(w, 8);
+    j->tenant = tenant_ref(t);
+    return j;
+}
+
+static struct job *submit_for(struct world *w, struct tenant *t)
+{
+    struct job *j = job_of(w, t);
+    struct error err;
+    assert_int_equal(pool_submit(w->pool, j, &err), 0);
+    return j;
+}
+
+static void finish(struct world *w, uint32_t worker, struct job *j)
+{
+    say_end(w, worker, take(w, worker), 0, 1);
+    job_set_state(j, JOB_DONE);
+    pool_release(w->pool, j);
+    job_free(j);
+}
+
+static void a_full_queue_takes_a_place_from_whom_has_most(void **state)
+{
+    struct world *w = *state;
+    static const struct tenant_limits usual = {.share = 10};
+    struct tenant *a = tenant_new(1, "a", &usual), *b = tenant_new(2, "b", &usual);
+    struct error err;
+    add_worker(w, 1);
+    struct job *a1 = submit_for(w, a), *a2 = submit_for(w, a), *a3 = submit_for(w, a); /* one runs, two fill the queue */
+    struct job *b1 = submit_for(w, b);
+    assert_int_equal(w->failed, 1);
+    assert_int_equal(a3->state, JOB_FAILED);
+    assert_int_equal(a3->error.code, ERR_OVERLOADED);
+    assert_in_range(a3->error.retry_after_s, 1, 60);
+    struct job *b2 = job_of(w, b);
+    assert_int_equal(pool_submit(w->pool, b2, &err), -1); /* equals now */
+    assert_int_equal(err.code, ERR_OVERLOADED);
+    finish(w, 1, a1);
+    assert_int_equal(b1->state, JOB_RUNNING); /* a held the place until now */
+    finish(w, 1, b1);
+    finish(w, 1, a2);
+    job_free(a3);
+    job_free(b2);
+    tenant_unref(a);
+    tenant_unref(b);
+}
+
+static void a_key_s_own_limits_are_rate_limited(void **state)
+{
+    struct world *w = *state;
+    static const struct tenant_limits narrow = {.share = 10, .concurrency = 1, .queue = 1};
+    struct tenant *a = tenant_new(1, "a", &narrow);
+    struct error err;
+    add_worker(w, 1);
+    add_worker(w, 2);
+    struct job *first = submit_for(w, a), *second = submit_for(w, a), *third = job_of(w, a);
+    assert_int_equal(first->state, JOB_RUNNING);
+    assert_int_equal(second->state, JOB_QUEUED); /* though a worker is free */
+    assert_int_equal(pool_submit(w->pool, third, &err), -1);
+    assert_int_equal(err.code, ERR_RATE_LIMITED);
+    assert_in_range(err.retry_after_s, 1, 60);
+    pool_tick(w->pool, clock_now_ns() + 2 * NS_PER_S, NS_PER_S);
+    assert_int_equal(second->state, JOB_FAILED);
+    assert_int_equal(second->error.code, ERR_RATE_LIMITED);
+    struct job *other = submit(w);
+    assert_int_equal(other->state, JOB_RUNNING);
+    uint32_t worker = first->worker->id;
+    finish(w, worker, first);
+    finish(w, 3 - worker, other);
+    job_free(second);
+    job_free(third);
+    tenant_unref(a);
+}
+
+static void background_jobs_wait_without_a_time_limit(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    add_worker(w, 1);
+    struct job *runs = submit(w), *bg = job_with(w, 8);
+    bg->class = JOB_BACKGROUND;
+    assert_int_equal(pool_submit(w->pool, bg, &err), 0);
+    assert_int_equal(pool_count(w->pool).background, 1);
+    pool_tick(w->pool, clock_now_ns() + 3600 * NS_PER_S, NS_PER_S);
+    assert_int_equal(bg->state, JOB_QUEUED);
+    finish(w, 1, runs);
+    assert_int_equal(bg->state, JOB_RUNNING);
+    finish(w, 1, bg);
+}
+
+static void with_isolation_no_worker_serves_two_keys(void **state)
+{
+    struct world *w = *state;
+    static const struct tenant_limits usual = {.share = 10};
+    struct tenant *a = tenant_new(1, "a", &usual), *b = tenant_new(2, "b", &usual);
+    struct pool_options o = {.queue_length = 8, .queue_timeout_ms = 1000, .inline_bytes = 1000, .isolation_by_key = true};
+    pool_set_options(w->pool, &o);
+    add_worker(w, 1);
+    finish(w, 1, submit_for(w, a));
+    finish(w, 1, submit_for(w, a)); /* the same key: the same worker */
+    assert_int_equal(w->replaced_count, 0);
+    struct job *b1 = submit_for(w, b), *b2 = submit_for(w, b);
+    assert_int_equal(b1->state, JOB_QUEUED);
+    assert_int_equal(w->replaced_count, 1);
+    assert_int_equal(w->replaced[0], 1);
+    assert_int_equal(w->replaced_for[0], DEATH_RETIRED);
+    add_worker(w, 2);
+    assert_int_equal(b1->state, JOB_RUNNING);
+    finish(w, 2, b1);
+    assert_int_equal(b2->state, JOB_RUNNING); /* its own worker goes on with it */
+    finish(w, 2, b2);
+    assert_int_equal(w->replaced_count, 1);
+    die(w, 1, DEATH_RETIRED, STOP_TERM, SIGTERM);
+    tenant_unref(a);
+    tenant_unref(b);
+}
+
+static void with_isolation_two_who_wait_get_two_workers(void **state)
+{
+    struct world *w = *state;
+    static const struct tenant_limits usual = {.share = 10};
+    struct tenant *t[3] = {tenant_new(1, "a", &usual), tenant_new(2, "b", &usual), tenant_new(3, "c", &usual)};
+    struct pool_options o = {.queue_length = 8, .queue_timeout_ms = 1000, .inline_bytes = 1000, .isolation_by_key = true};
+    pool_set_options(w->pool, &o);
+    add_worker(w, 1);
+    add_worker(w, 2);
+    struct job *a1 = submit_for(w, t[0]), *a2 = submit_for(w, t[0]);
+    uint32_t first = a1->worker->id;
+    finish(w, first, a1);
+    finish(w, 3 - first, a2);
+    struct job *b = submit_for(w, t[1]), *c = submit_for(w, t[2]);
+    assert_int_equal(w->replaced_count, 2); /* one for each, not more */
+    add_worker(w, 3);
+    assert_int_equal(b->state, JOB_RUNNING);
+    assert_int_equal(c->state, JOB_QUEUED);
+    add_worker(w, 4);
+    assert_int_equal(c->state, JOB_RUNNING);
+    assert_int_equal(w->replaced_count, 2);
+    finish(w, 3, b);
+    finish(w, 4, c);
+    for (int i = 0; i < 3; i++)
+        tenant_unref(t[i]);
+}
+
+static void a_worker_s_death_counts_against_its_key(void **state)
+{
+    struct world *w = *state;
+    static const struct tenant_limits usual = {.share = 10};
+    struct tenant *a = tenant_new(1, "a", &usual), *b = tenant_new(2, "b", &usual);
+    add_worker(w, 1);
+    struct job *bad = submit_for(w, a);
+    take(w, 1);
+    struct job *a2 = submit_for(w, a), *b2 = submit_for(w, b);
+    die(w, 1, DEATH_CRASH, STOP_NONE, SIGSEGV);
+    assert_int_equal(bad->state, JOB_FAILED);
+    add_worker(w, 2);
+    assert_int_equal(b2->state, JOB_RUNNING); /* though a's came first */
+    finish(w, 2, b2);
+    finish(w, 2, a2);
+    job_free(bad);
+    tenant_unref(a);
+    tenant_unref(b);
+}
+
 /* ---- sizes ---- */
 
 static void what_does_not_fit_a_worker_is_refused(void **state)
@@ -440,6 +608,12 @@ int main(void)
         TEST(a_job_that_was_never_taken_up_runs_again_once),
         TEST(a_result_outlives_its_worker),
         TEST(a_spent_worker_gets_no_further_job),
+        TEST(a_full_queue_takes_a_place_from_whom_has_most),
+        TEST(a_key_s_own_limits_are_rate_limited),
+        TEST(background_jobs_wait_without_a_time_limit),
+        TEST(with_isolation_no_worker_serves_two_keys),
+        TEST(with_isolation_two_who_wait_get_two_workers),
+        TEST(a_worker_s_death_counts_against_its_key),
         TEST(what_does_not_fit_a_worker_is_refused),
         TEST(trouble_without_a_worker_is_told_at_once),
         TEST(a_death_of_nobody_and_nonsense_are_ignored),

@@ -1,0 +1,358 @@
+/* The fair order of jobs that wait. Runs in the front.
+ *
+ * Tenants that may start a job are on lists by level: what they hold (places, penalty) by their share. A bitmap finds the lowest level that
+ * is not empty. A tenant is put at the end of its level's list whenever its level changes, which makes equals take turns. */
+#include "sched/fair.h"
+
+#include <stdlib.h>
+
+#define LEVELS 2048
+#define WORDS (LEVELS / 64)
+#define LEVEL_UNIT 100 /* levels of one place at share 1 */
+/* While a background job waits and could start: after so many interactive ones it is its turn. */
+#define INTERACTIVE_IN_A_ROW 7
+#define PENALTY_NS (10 * NS_PER_S) /* how long one place counts */
+#define PENALTY_MAX 4
+#define TICK_NS NS_PER_S
+
+_Static_assert(WORDS <= 32, "bits of the summary");
+_Static_assert(JOB_CLASSES == TENANT_CLASSES, "classes");
+
+struct level_list {
+    struct tenant *head, *tail;
+};
+
+struct levels {
+    struct level_list list[LEVELS];
+    uint64_t filled[WORDS];
+    uint32_t words; /* which words of `filled` are not 0 */
+    unsigned tenants;
+};
+
+struct fair {
+    struct levels levels[JOB_CLASSES];
+    struct tenant *own;      /* of jobs without a tenant */
+    bool one_account;        /* all are its */
+    struct tenant *active;
+    struct tenant *parked, *last_parked; /* in the order in which they were parked */
+    unsigned parked_count;
+    unsigned waiting, background_running, places, in_a_row;
+    int64_t now_ns;          /* of the last tick */
+    bool penalties;          /* some active tenant has one */
+};
+
+struct fair *fair_new(bool one_account)
+{
+    static const struct tenant_limits usual = {.share = 10};
+    struct fair *f = calloc(1, sizeof *f);
+    CHECK(f);
+    f->one_account = one_account;
+    f->own = tenant_new(0, "", &usual);
+    return f;
+}
+
+void fair_free(struct fair *f)
+{
+    if (!f)
+        return;
+    tenant_unref(f->own);
+    free(f);
+}
+
+static struct tenant *tenant_of(const struct fair *f, const struct job *job) { return job->tenant && !f->one_account ? job->tenant : f->own; }
+
+/* ---- levels ---- */
+
+static void unlist(struct fair *f, struct tenant *t, int c)
+{
+    struct levels *l = &f->levels[c];
+    int level = t->turns.waiting[c].level;
+    if (level < 0)
+        return;
+    struct tenant *prev = t->turns.waiting[c].prev, *next = t->turns.waiting[c].next;
+    *(prev ? &prev->turns.waiting[c].next : &l->list[level].head) = next;
+    *(next ? &next->turns.waiting[c].prev : &l->list[level].tail) = prev;
+    t->turns.waiting[c].prev = t->turns.waiting[c].next = NULL;
+    t->turns.waiting[c].level = -1;
+    l->tenants--;
+    if (l->list[level].head)
+        return;
+    l->filled[level / 64] &= ~(UINT64_C(1) << level % 64);
+    if (!l->filled[level / 64])
+        l->words &= ~(UINT32_C(1) << level / 64);
+}
+
+static void list(struct fair *f, struct tenant *t, int c, int level)
+{
+    struct levels *l = &f->levels[c];
+    t->turns.waiting[c].level = level;
+    t->turns.waiting[c].prev = l->list[level].tail;
+    *(l->list[level].tail ? &l->list[level].tail->turns.waiting[c].next : &l->list[level].head) = t;
+    l->list[level].tail = t;
+    l->filled[level / 64] |= UINT64_C(1) << level % 64;
+    l->words |= UINT32_C(1) << level / 64;
+    l->tenants++;
+}
+
+static struct tenant *lowest(const struct levels *l)
+{
+    if (!l->words)
+        return NULL;
+    int word = __builtin_ctz(l->words);
+    return l->list[word * 64 + __builtin_ctzll(l->filled[word])].head;
+}
+
+static unsigned penalty_places(const struct fair *f, const struct tenant *t)
+{
+    int64_t left = t->turns.penalty_until_ns - f->now_ns;
+    return left > 0 ? (unsigned)((left + PENALTY_NS - 1) / PENALTY_NS) : 0;
+}
+
+static int level_of(const struct fair *f, const struct tenant *t)
+{
+    uint64_t share = t->limits.share > 0 ? (uint64_t)t->limits.share : 1;
+    uint64_t level = (uint64_t)(t->turns.running + penalty_places(f, t)) * LEVEL_UNIT / share;
+    return level < LEVELS ? (int)level : LEVELS - 1;
+}
+
+static bool at_limit(const struct tenant *t) { return t->limits.concurrency > 0 && t->turns.running >= t->limits.concurrency; }
+
+/* Puts the tenant on the lists where it belongs now. `moved`: behind its equals even if its level is the same. */
+static void place(struct fair *f, struct tenant *t, bool moved)
+{
+    int level = level_of(f, t);
+    for (int c = 0; c < JOB_CLASSES; c++) {
+        bool may = t->turns.waiting[c].count > 0 && !t->turns.parked && !at_limit(t);
+        if (may && t->turns.waiting[c].level == level && !moved)
+            continue;
+        unlist(f, t, c);
+        if (may)
+            list(f, t, c, level);
+    }
+}
+
+static void note_active(struct fair *f, struct tenant *t)
+{
+    bool active = t->turns.running || t->turns.waiting[0].count || t->turns.waiting[1].count;
+    if (active == t->turns.active)
+        return;
+    t->turns.active = active;
+    if (active) {
+        t->turns.prev_active = NULL;
+        t->turns.next_active = f->active;
+        if (f->active)
+            f->active->turns.prev_active = t;
+        f->active = t;
+        f->penalties |= t->turns.penalty_until_ns > 0;
+    } else {
+        *(t->turns.prev_active ? &t->turns.prev_active->turns.next_active : &f->active) = t->turns.next_active;
+        if (t->turns.next_active)
+            t->turns.next_active->turns.prev_active = t->turns.prev_active;
+    }
+}
+
+/* ---- jobs ---- */
+
+static void added(struct fair *f, struct tenant *t, enum job_class c)
+{
+    t->turns.waiting[c].count++;
+    f->waiting++;
+    note_active(f, t);
+    place(f, t, false);
+}
+
+void fair_push(struct fair *f, struct job *job)
+{
+    struct tenant *t = tenant_of(f, job);
+    struct job **tail = &t->turns.waiting[job->class].tail;
+    job->fair_next = NULL;
+    job->fair_prev = *tail;
+    *(*tail ? &(*tail)->fair_next : &t->turns.waiting[job->class].head) = job;
+    *tail = job;
+    added(f, t, job->class);
+}
+
+void fair_push_front(struct fair *f, struct job *job)
+{
+    struct tenant *t = tenant_of(f, job);
+    struct job **head = &t->turns.waiting[job->class].head;
+    job->fair_prev = NULL;
+    job->fair_next = *head;
+    *(*head ? &(*head)->fair_prev : &t->turns.waiting[job->class].tail) = job;
+    *head = job;
+    added(f, t, job->class);
+}
+
+static void unpark_one(struct fair *f, struct tenant *t)
+{
+    struct tenant **at = &f->parked, *before = NULL;
+    while (*at && *at != t) {
+        before = *at;
+        at = &before->turns.next_parked;
+    }
+    CHECK(*at);
+    *at = t->turns.next_parked;
+    if (f->last_parked == t)
+        f->last_parked = before;
+    t->turns.parked = false;
+    f->parked_count--;
+}
+
+void fair_remove(struct fair *f, struct job *job)
+{
+    struct tenant *t = tenant_of(f, job);
+    enum job_class c = job->class;
+    *(job->fair_prev ? &job->fair_prev->fair_next : &t->turns.waiting[c].head) = job->fair_next;
+    *(job->fair_next ? &job->fair_next->fair_prev : &t->turns.waiting[c].tail) = job->fair_prev;
+    job->fair_next = job->fair_prev = NULL;
+    CHECK(t->turns.waiting[c].count > 0);
+    t->turns.waiting[c].count--;
+    f->waiting--;
+    if (t->turns.parked && !t->turns.waiting[0].count && !t->turns.waiting[1].count)
+        unpark_one(f, t);
+    place(f, t, false);
+    note_active(f, t);
+}
+
+static bool background_may(const struct fair *f)
+{
+    unsigned most = f->places > 1 ? f->places - 1 : 1;
+    return f->background_running < most;
+}
+
+struct job *fair_pop(struct fair *f)
+{
+    struct tenant *interactive = lowest(&f->levels[JOB_INTERACTIVE]);
+    struct tenant *background = background_may(f) ? lowest(&f->levels[JOB_BACKGROUND]) : NULL;
+    if (!interactive && !background)
+        return NULL;
+    bool turn = background && (!interactive || f->in_a_row >= INTERACTIVE_IN_A_ROW);
+    f->in_a_row = turn || !background ? 0 : f->in_a_row + 1;
+    struct tenant *t = turn ? background : interactive;
+    struct job *job = t->turns.waiting[turn ? JOB_BACKGROUND : JOB_INTERACTIVE].head;
+    fair_remove(f, job);
+    return job;
+}
+
+bool fair_may_pass(const struct fair *f, const struct job *job)
+{
+    const struct tenant *t = tenant_of(f, job);
+    if (at_limit(t) || t->turns.parked || f->levels[JOB_INTERACTIVE].tenants > 0)
+        return false;
+    /* Background jobs that wait though a worker is free wait for their own limit, not for this one. */
+    return job->class == JOB_INTERACTIVE ? t->turns.waiting[JOB_INTERACTIVE].count == 0
+                                         : background_may(f) && f->levels[JOB_BACKGROUND].tenants == 0;
+}
+
+void fair_started(struct fair *f, struct job *job)
+{
+    struct tenant *t = tenant_of(f, job);
+    CHECK(!job->has_place);
+    job->has_place = true;
+    t->turns.running++;
+    f->background_running += job->class == JOB_BACKGROUND;
+    note_active(f, t);
+    place(f, t, true);
+}
+
+void fair_ended(struct fair *f, struct job *job)
+{
+    struct tenant *t = tenant_of(f, job);
+    if (!job->has_place)
+        return;
+    job->has_place = false;
+    CHECK(t->turns.running > 0);
+    t->turns.running--;
+    f->background_running -= job->class == JOB_BACKGROUND;
+    place(f, t, false);
+    note_active(f, t);
+}
+
+void fair_set_places(struct fair *f, unsigned places) { f->places = places; }
+
+/* ---- parking ---- */
+
+void fair_park(struct fair *f, struct job *of)
+{
+    struct tenant *t = tenant_of(f, of);
+    if (t->turns.parked)
+        return;
+    t->turns.parked = true;
+    t->turns.next_parked = NULL;
+    *(f->last_parked ? &f->last_parked->turns.next_parked : &f->parked) = t;
+    f->last_parked = t;
+    f->parked_count++;
+    place(f, t, false);
+}
+
+void fair_unpark(struct fair *f)
+{
+    while (f->parked) {
+        struct tenant *t = f->parked;
+        unpark_one(f, t);
+        place(f, t, false);
+    }
+}
+
+unsigned fair_parked(const struct fair *f) { return f->parked_count; }
+
+/* ---- penalties, limits ---- */
+
+void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
+{
+    struct tenant *t = tenant_of(f, of);
+    int64_t until = (t->turns.penalty_until_ns > now_ns ? t->turns.penalty_until_ns : now_ns) + PENALTY_NS;
+    t->turns.penalty_until_ns = until < now_ns + PENALTY_MAX * PENALTY_NS ? until : now_ns + PENALTY_MAX * PENALTY_NS;
+    if (now_ns > f->now_ns)
+        f->now_ns = now_ns;
+    f->penalties = true;
+    place(f, t, false);
+}
+
+void fair_tick(struct fair *f, int64_t now_ns)
+{
+    if (now_ns - f->now_ns < TICK_NS)
+        return;
+    f->now_ns = now_ns;
+    if (!f->penalties)
+        return;
+    f->penalties = false;
+    for (struct tenant *t = f->active; t; t = t->turns.next_active) {
+        place(f, t, false);
+        f->penalties |= penalty_places(f, t) > 0;
+    }
+}
+
+void fair_limits_changed(struct fair *f)
+{
+    for (struct tenant *t = f->active; t; t = t->turns.next_active)
+        place(f, t, false);
+}
+
+/* ---- figures ---- */
+
+static unsigned waiting_of(const struct tenant *t) { return t->turns.waiting[JOB_INTERACTIVE].count + t->turns.waiting[JOB_BACKGROUND].count; }
+
+unsigned fair_waiting(const struct fair *f) { return f->waiting; }
+unsigned fair_waiting_of(const struct fair *f, const struct job *job) { return waiting_of(tenant_of(f, job)); }
+bool fair_at_its_limit(const struct fair *f, const struct job *job) { return at_limit(tenant_of(f, job)); }
+
+struct job *fair_victim(struct fair *f, const struct job *newcomer)
+{
+    const struct tenant *longest = NULL;
+    for (const struct tenant *t = f->active; t; t = t->turns.next_active)
+        if (!longest || waiting_of(t) > waiting_of(longest))
+            longest = t;
+    if (!longest || waiting_of(longest) <= waiting_of(tenant_of(f, newcomer)) + 1)
+        return NULL;
+    struct job *newest = longest->turns.waiting[JOB_BACKGROUND].tail;
+    return newest ? newest : longest->turns.waiting[JOB_INTERACTIVE].tail;
+}
+
+void fair_each(const struct fair *f, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx)
+{
+    for (const struct tenant *t = f->active; t; t = t->turns.next_active) {
+        struct fair_figures figures = {t->name, waiting_of(t), t->turns.running, penalty_places(f, t)};
+        fn(ctx, &figures);
+    }
+}

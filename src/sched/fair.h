@@ -1,0 +1,60 @@
+/* Who is next: the jobs that wait, in an order that is fair between tenants. Knows tenants and jobs; no workers, no time but the penalties'.
+ * Runs in the front.
+ *
+ * Fair means: a place goes to the tenant that holds the fewest places for its share, in turn among equals; within a tenant to the oldest job.
+ * So one tenant's thousand jobs delay another's one by no more than the next place that gets free, and a tenant with long jobs does not crowd out
+ * one with short ones. (Taking turns alone would give every other place to the long jobs, until they hold them all.)
+ * Interactive jobs come before background ones; every eighth place is a background job's, if one waits, and one place is never theirs.
+ * Every step takes constant time, whatever waits; only fair_victim looks at each tenant that has something here. */
+#pragma once
+#include "sched/job.h"
+
+struct fair;
+
+/* one_account: whatever tenants the jobs have, they wait in one line. A tenant keeps the books of one fair order: only one may be without. */
+struct fair *fair_new(bool one_account);
+void fair_free(struct fair *f);
+
+/* How many places there are: background jobs may have all but one of them, and always one. */
+void fair_set_places(struct fair *f, unsigned places);
+
+/* The job waits, as the last of its tenant's class, or as the first again (it was started in vain). */
+void fair_push(struct fair *f, struct job *job);
+void fair_push_front(struct fair *f, struct job *job);
+/* Takes a waiting job out. */
+void fair_remove(struct fair *f, struct job *job);
+/* Takes out the job whose turn it is; NULL: none waits that may start. */
+struct job *fair_pop(struct fair *f);
+/* May a job that has just come start at once: its tenant has room, and nobody waits before it? */
+bool fair_may_pass(const struct fair *f, const struct job *job);
+
+/* The job has a place / gives it back. */
+void fair_started(struct fair *f, struct job *job);
+void fair_ended(struct fair *f, struct job *job);
+
+/* The tenant can't use the places that are free now: others go first, until fair_unpark. */
+void fair_park(struct fair *f, struct job *of);
+void fair_unpark(struct fair *f);
+unsigned fair_parked(const struct fair *f); /* tenants */
+
+/* The tenant cost a worker: for a while it is treated as if it held one place more. */
+void fair_penalize(struct fair *f, struct job *of, int64_t now_ns);
+/* Lets penalties fade. Call it now and then. */
+void fair_tick(struct fair *f, int64_t now_ns);
+
+/* Tenants' limits have changed. */
+void fair_limits_changed(struct fair *f);
+
+unsigned fair_waiting(const struct fair *f);
+unsigned fair_waiting_of(const struct fair *f, const struct job *job); /* of the job's tenant */
+bool fair_at_its_limit(const struct fair *f, const struct job *job);   /* as many run as its tenant may have */
+/* When all room is taken and this job comes: the job that should give way, because its tenant has so many waiting that it has more than
+ * the newcomer's even then. Its newest, background first. NULL: nobody. */
+struct job *fair_victim(struct fair *f, const struct job *newcomer);
+
+/* Each tenant that has jobs here or running. */
+struct fair_figures {
+    const char *name;
+    unsigned waiting, running, penalty;
+};
+void fair_each(const struct fair *f, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx);
