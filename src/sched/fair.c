@@ -32,6 +32,7 @@ struct levels {
 struct fair {
     struct levels levels[JOB_CLASSES];
     struct tenant *own;      /* of jobs without a tenant */
+    bool one_account;        /* all are its */
     struct tenant *active;
     struct tenant *parked, *last_parked; /* in the order in which they were parked */
     unsigned parked_count;
@@ -40,11 +41,12 @@ struct fair {
     bool penalties;          /* some active tenant has one */
 };
 
-struct fair *fair_new(void)
+struct fair *fair_new(bool one_account)
 {
     static const struct tenant_limits usual = {.share = 10};
     struct fair *f = calloc(1, sizeof *f);
     CHECK(f);
+    f->one_account = one_account;
     f->own = tenant_new(0, "", &usual);
     return f;
 }
@@ -57,7 +59,7 @@ void fair_free(struct fair *f)
     free(f);
 }
 
-static struct tenant *tenant_of(const struct fair *f, const struct job *job) { return job->tenant ? job->tenant : f->own; }
+static struct tenant *tenant_of(const struct fair *f, const struct job *job) { return job->tenant && !f->one_account ? job->tenant : f->own; }
 
 /* ---- levels ---- */
 

@@ -11,7 +11,8 @@
 
 struct fair;
 
-struct fair *fair_new(void);
+/* one_account: whatever tenants the jobs have, they wait in one line. A tenant keeps the books of one fair order: only one may be without. */
+struct fair *fair_new(bool one_account);
 void fair_free(struct fair *f);
 
 /* How many places there are: background jobs may have all but one of them, and always one. */

@@ -44,7 +44,7 @@ struct pool *pool_new(struct event_base *base, struct control_page *page, int nu
     p->replace = replace;
     p->ctx = ctx;
     p->log = log;
-    p->fair = fair_new();
+    p->fair = fair_new(opts->one_account);
     return p;
 }
 
@@ -82,6 +82,33 @@ void pool_set_trouble(struct pool *p, const char *text)
 
 const char *pool_trouble(const struct pool *p) { return p->trouble; }
 void pool_drain(struct pool *p) { p->draining = true; }
+void pool_announce_reset(struct pool *p) { p->announce_reset = true; }
+
+void pool_fail_queued(struct pool *p, const struct error *why)
+{
+    for (int class = 0; class < JOB_CLASSES; class++)
+        while (p->queue[class].head)
+            pool_fail(p, p->queue[class].head, why);
+}
+
+void pool_end(struct pool *p, const struct error *why)
+{
+    p->draining = true;
+    for (struct job *j = p->running.head; j; j = j->next)
+        if (j->stop_reason == STOP_FOR_NOTHING)
+            j->stop_reason = STOP_FOR_CANCEL;
+    for (struct pool_worker *w = p->workers; w; w = w->next)
+        pool_worker_doom(w, DEATH_RETIRED);
+    pool_fail_queued(p, why);
+}
+
+bool pool_has_jobs(const struct pool *p)
+{
+    bool any = fair_waiting(p->fair) > 0 || p->running.head;
+    for (const struct pool_worker *w = p->workers; w && !any; w = w->next)
+        any = w->job != NULL;
+    return any;
+}
 
 void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
 {
@@ -93,11 +120,11 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
         struct pool_worker *w = j->worker;
         if (j->head_of_result_seen || !w || w->state != POOL_BUSY)
             continue;
-        if (!ring_reader_refresh(&w->reader)) {
+        if (!pool_refresh(w)) {
             pool_worker_doom(w, DEATH_LINK);
             continue;
         }
-        if (ring_reader_ready(&w->reader) == 0)
+        if (j->spool.phase != SPOOL_ON && ring_reader_ready(&w->reader) == 0)
             continue;
         if (j->first_row_ns == 0)
             j->first_row_ns = now_ns;

@@ -51,11 +51,14 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .big_numbers_as_text = job->big_numbers_as_text,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
+    m.session = w->kind == WORKER_KIND_SESSION;
+    m.session_reset = job->session_reset |= p->announce_reset;
     pool_arm(p, w, job->id, now + job->timeout_ms * NS_PER_MS);
     if (link_send(w->link_fd, &m) < 0) {
         pool_disarm(p, w);
         return false;
     }
+    p->announce_reset = false;
     job->started_ns = now;
     job->worker = w;
     job->slot = (int)w->slot;

@@ -127,6 +127,7 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = worker_extension_directory(cfg, directory, sizeof directory),
                                   .source_timeout_ms = cfg->limits.timeout_max_ms,
+                                  .session = a->dedicated,
                                   .write = a->write != WRITER_NONE,
                                   .read_paths = a->read_paths};
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */

@@ -24,7 +24,7 @@ static int setup(void **state)
     struct world *w = calloc(1, sizeof *w);
     static const struct tenant_limits usual = {.share = 10};
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
-    w->fair = fair_new();
+    w->fair = fair_new(false);
     fair_set_places(w->fair, 4);
     for (int i = 0; i < 8; i++)
         w->tenant[i] = tenant_new((uint32_t)i + 1, names[i], &usual);
