@@ -4,6 +4,8 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/fd.h"
+#include "core/layers.h"
+#include "supervisor/users.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +25,9 @@
 static int spawn(struct query_worker *w, const struct config *cfg, struct error *err)
 {
     char directory[4096];
-    if (!scratch_make(&w->scratch, WORKER_ID, directory, sizeof directory))
+    struct users users = users_choose();
+    uid_t uid = users_of_worker(&users, 0);
+    if (!scratch_make(&w->scratch, WORKER_ID, uid, directory, sizeof directory))
         return error_set(err, ERR_UNAVAILABLE, "cannot make a directory below %s: %s", w->scratch.root, strerror(errno));
     char *executable = worker_executable();
     if (!executable)
@@ -36,7 +40,8 @@ static int spawn(struct query_worker *w, const struct config *cfg, struct error 
     struct worker_plan plan = {.executable = executable,
                                .config_fd = config_fd,
                                .request_bytes = ring_request_bytes(cfg->limits.max_sql_bytes),
-                               .scratch_directory = directory};
+                               .scratch_directory = directory,
+                               .uid = uid};
     int r = config_fd < 0 ? -1 : worker_spawn(&plan, WORKER_ID, &w->ends);
     if (r == 0)
         r = ring_map(w->ends.region_fd, plan.request_bytes, false, &w->ring);
@@ -99,7 +104,7 @@ int query_worker_crashed(struct query_worker *w, const char *what, enum error_co
 /* Reads the one record. 1 ready, 0 nothing yet, -1 with *err. */
 static int read_status(struct query_worker *w, struct error *err)
 {
-    char record[ERROR_DETAIL_BYTES];
+    char record[1 + LAYERS_TEXT_MAX];
     ssize_t n = read(w->ends.status_fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;

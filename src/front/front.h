@@ -4,6 +4,7 @@
 #error "the front must not see the engine"
 #endif
 #include "core/config.h"
+#include "core/layers.h"
 #include "core/log.h"
 #include "front/http.h"
 #include "front/metrics.h"
@@ -22,6 +23,7 @@ struct front {
     struct http_server *http;
     struct pool *pool;
     struct metrics metrics;
+    struct layers layers; /* of the sandbox, as the supervisor last told */
     struct query *queries; /* those that live, newest first */
     unsigned query_count;
     bool draining;
@@ -59,6 +61,8 @@ bool query_id_valid(const char *text);
 struct proc_figures {
     int64_t resident_bytes;
     double cpu_seconds;
-    int open_fds, threads;
+    int threads;
 };
 void proc_read(int32_t pid, struct proc_figures *ret);
+/* Descriptors of the front itself: those of others are not for it to see. */
+int proc_own_fds(void);

@@ -34,7 +34,33 @@ static void put_check(struct buf *b, const char *name, bool ok, const char *deta
     buf_puts(b, "}");
 }
 
-static bool wal_exists(const struct front *f, int64_t *ret_bytes);
+/* The write-ahead log beside the database, left by a writer; the supervisor looks, the front may not. */
+static bool wal_exists(const struct front *f, int64_t *ret_bytes)
+{
+    int64_t bytes = atomic_load(&f->page->wal_bytes);
+    *ret_bytes = bytes > 0 ? bytes : 0;
+    return bytes >= 0;
+}
+
+/* Which layers hold. Without those that must be there it would not run ([sandbox] require): what is missing is told, and is no failure. */
+static void put_sandbox_check(struct buf *b, const struct front *f)
+{
+    char text[2048];
+    layers_summary(&f->layers, text, sizeof text);
+    put_check(b, "sandbox", true, text);
+}
+
+static void put_sandbox(struct buf *b, const struct front *f)
+{
+    buf_puts(b, "{");
+    for (int i = 0; i < LAYER_COUNT; i++) {
+        const struct layer *x = &f->layers.of[i];
+        buf_printf(b, "%s\"%s\":{\"state\":\"%s\",\"detail\":", i ? "," : "", layer_name((enum layer_id)i), layer_state_text(x->state));
+        put_string(b, x->detail);
+        buf_puts(b, "}");
+    }
+    buf_puts(b, "}");
+}
 
 void info_readyz(struct front *f, struct exchange *x)
 {
@@ -55,25 +81,12 @@ void info_readyz(struct front *f, struct exchange *x)
     put_check(&b, "wal", true, text);
     snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
     put_check(&b, "limits", true, text);
+    put_sandbox_check(&b, f);
     if (f->draining)
         put_check(&b, "shutdown", false, "the server is shutting down");
     buf_puts(&b, "}}\n");
     exchange_answer(x, ready ? 200 : 503, "application/json", b.data, b.len);
     buf_free(&b);
-}
-
-/* The write-ahead log beside the database, left by a writer. */
-static bool wal_exists(const struct front *f, int64_t *ret_bytes)
-{
-    char path[4200];
-    struct stat st;
-    if (!f->cfg->database.path[0])
-        return false;
-    snprintf(path, sizeof path, "%s.wal", f->cfg->database.path);
-    if (stat(path, &st) < 0)
-        return false;
-    *ret_bytes = st.st_size;
-    return true;
 }
 
 static void put_worker(struct buf *b, const struct front *f, const struct control_cell *c, bool first)
@@ -139,7 +152,9 @@ void info_status(struct front *f, struct exchange *x)
     put_string(&b, f->cfg->database.path);
     buf_printf(&b, ",\"version\":null,\"wal_bytes\":%" PRId64 "},\"limits\":[", wal_bytes);
     put_limits(&b, f);
-    buf_puts(&b, "]}\n");
+    buf_puts(&b, "],\"sandbox\":");
+    put_sandbox(&b, f);
+    buf_puts(&b, "}\n");
     exchange_answer(x, 200, "application/json", b.data, b.len);
     buf_free(&b);
 }

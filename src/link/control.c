@@ -37,6 +37,10 @@ static struct rule rule_of(uint32_t type)
     case CONTROL_REPLACE:
         r.bytes = sizeof(struct control_replace);
         break;
+    case CONTROL_LAYERS:
+    case CONTROL_FENCED:
+        r.bytes = sizeof(struct control_layers);
+        break;
     case CONTROL_CONFIG:
         r.fds = 1;
         break;
@@ -71,6 +75,8 @@ int control_receive(int sock, bool from_front, union control_message *ret, int r
     }
     if (ok && m.type == CONTROL_START_FAILED)
         ok = memchr(m.start_failed.text, 0, sizeof m.start_failed.text) != NULL;
+    if (ok && (m.type == CONTROL_LAYERS || m.type == CONTROL_FENCED))
+        ok = memchr(m.layers.text, 0, sizeof m.layers.text) != NULL;
     if (!ok) {
         for (int i = 0; i < nfds; i++)
             close(fds[i]);

@@ -6,6 +6,7 @@
  * when that is earlier than the time at which the supervisor will look anyway (wake_ns). */
 #pragma once
 #include "core/errors.h"
+#include "core/layers.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -61,6 +62,8 @@ struct control_page {
     _Atomic uint64_t deaths[DEATH_REASONS];
     _Atomic uint64_t spawns, front_starts;
     _Atomic int32_t supervisor_pid;
+    _Atomic int32_t supervisor_fds; /* how many it has open */
+    _Atomic int64_t wal_bytes;      /* the log beside the database; -1: none */
     _Atomic int64_t started_ns;
     struct control_cell cell[CONTROL_CELLS];
 };
@@ -93,6 +96,10 @@ struct control_replace {
     uint32_t reason; /* DEATH_SPENT or DEATH_LINK */
     uint32_t pad;
 };
+struct control_layers { /* LAYERS: all that are known; FENCED: the front's own */
+    uint32_t type;
+    char text[LAYERS_TEXT_MAX]; /* a report (core/layers.h) */
+};
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
 struct control_plain { /* CONFIG, DRAIN, UP, DRAINED */
     uint32_t type;
@@ -105,6 +112,7 @@ union control_message {
     struct control_start_failed start_failed;
     struct control_replace replace;
     struct control_plain plain;
+    struct control_layers layers;
 };
 
 /* As link_send and link_receive, with fds (at most 2). A received message with another number of fds than its type has is refused. */

@@ -2,17 +2,20 @@
  * Runs in every process. */
 #pragma once
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none).
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID (to become; 0: none) DATA_BYTES (RLIMIT_DATA;
+ * 0: none).
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
+#define WORKER_ARGUMENTS 7 /* argc */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */
-    WORKER_FD_STATUS,   /* a pipe: one record, "R" = ready or "F<text>" = can't start, and why */
+    WORKER_FD_STATUS,   /* a pipe: one record, "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
+                           "S<text>" = a layer that the configuration requires is not in force */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
     WORKER_FD_END
 };
 
-/* A front: bulkhead front-process PARENT_PID LISTENERS */
+/* A front: bulkhead front-process PARENT_PID LISTENERS UID (to become; 0: none) */
 enum front_fd {
     FRONT_FD_CONTROL = 3,
     FRONT_FD_PAGE,

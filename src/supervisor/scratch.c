@@ -97,14 +97,19 @@ int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, str
     return -1;
 }
 
-bool scratch_make(const struct scratch *s, uint32_t worker, char *ret, size_t cap)
+bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap)
 {
     ret[0] = 0;
     if (!s->root[0])
         return true;
     snprintf(ret, cap, "%s/w%u", s->root, worker);
-    if (mkdir(ret, 0700) == 0)
-        return true;
+    if (mkdir(ret, 0700) == 0) {
+        if (uid == 0 || lchown(ret, uid, uid) == 0)
+            return true;
+        int e = errno;
+        (void)rmdir(ret);
+        errno = e;
+    }
     ret[0] = 0;
     return false;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct scratch {
     char root[2048]; /* "": no spilling */
@@ -16,8 +17,8 @@ struct scratch {
 /* Makes a root below `parent` ("": /var/tmp) and wipes the roots there whose owners are dead; with a limit of 0 there is none.
  * 0; -1 with *err, and then *s is SCRATCH_NONE. */
 int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, struct log *log, struct error *err);
-/* A worker's directory; "" when there is no spilling. False with errno. */
-bool scratch_make(const struct scratch *s, uint32_t worker, char *ret, size_t cap);
+/* A worker's directory, owned by that user (0: by ourselves); "" when there is no spilling. False with errno. */
+bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap);
 /* Removes a directory with all in it; "" is nothing. */
 void scratch_remove(const char *path);
 /* Removes the root and gives its lock back. Accepts SCRATCH_NONE and leaves it behind. */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -47,11 +48,13 @@ void worker_ends_close(struct worker_ends *e)
 
 static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[4], int output_fd, struct child *ret)
 {
-    char id_text[16], parent[16], request[24];
+    char id_text[16], parent[16], request[24], uid[16], data[24];
     snprintf(id_text, sizeof id_text, "%u", id);
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(request, sizeof request, "%zu", plan->request_bytes);
-    const char *argv[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, NULL};
+    snprintf(uid, sizeof uid, "%u", (unsigned)plan->uid);
+    snprintf(data, sizeof data, "%" PRId64, plan->data_bytes);
+    const char *argv[WORKER_ARGUMENTS + 1] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data};
     struct child_spec spec = {.path = plan->executable,
                               .argv = argv,
                               .fds = fds,

@@ -170,9 +170,7 @@ static int refuse_unprotected(const struct supervisor *s, struct error *err)
         return error_set(err, ERR_BAD_REQUEST, "server.tls_cert, server.tls_key: TLS is not built yet; put a proxy in front");
     if (c->source_count > 0)
         return error_set(err, ERR_BAD_REQUEST, "[source.%s]: sources are not built yet", c->sources[0].name);
-    if (c->sandbox.require.count > 0)
-        return error_set(err, ERR_BAD_REQUEST, "sandbox.require: the kernel sandbox is not built yet");
-    return 0;
+    return layers_check_names(&c->sandbox.require, err);
 }
 
 static int open_scratch(struct supervisor *s, struct error *err)
@@ -209,6 +207,7 @@ int supervisor_run(const struct supervisor_options *opts)
 {
     struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE};
     s.front.child = CHILD_NONE;
+    s.users = users_choose();
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;

@@ -2,6 +2,7 @@
 #pragma once
 #include "core/config.h"
 #include "core/errors.h"
+#include "core/layers.h"
 #include "core/log.h"
 #include "link/control.h"
 #include "supervisor/child.h"
@@ -9,6 +10,7 @@
 #include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/users.h"
 #include <event2/event.h>
 #include <stdbool.h>
 
@@ -64,6 +66,8 @@ struct supervisor {
     int page_fd, nudge_fd, config_fd;
     char *worker_path;
     struct scratch scratch;
+    struct users users;
+    struct layers layers;    /* as the last reports had them */
 
     struct worker *workers;
     uint32_t last_worker;
@@ -75,7 +79,7 @@ struct supervisor {
 
     struct front_child front;
     struct event *wake, *nudge_event, *signals[5], *grace;
-    int64_t scanned_ns;
+    int64_t scanned_ns, looked_ns;
     bool announced;          /* the ready line is out */
     bool draining, killing;
     int exit_code;

@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "link/ring.h"
+#include "supervisor/jail.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct worker *w = arg;
     struct supervisor *s = w->sup;
-    char record[CONTROL_TEXT_BYTES];
+    char record[1 + LAYERS_TEXT_MAX];
     ssize_t n = read(fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -109,10 +110,13 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     record[n] = 0;
     if (record[0] != 'R') {
         w->reason = DEATH_START;
+        if (record[0] == 'S' && jail_refuse(s, record + 1))
+            return;
         start_failed(s, record + 1);
         return;
     }
     s->spawn_backoff.failures = 0;
+    jail_worker_ready(s, record + 1);
     set_state(w, WORKER_SPARE);
     log_event(&s->log, LOG_DEBUG, "worker_ready", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_I("start_ms", (clock_now_ns() - w->started_ns) / NS_PER_MS));
@@ -235,8 +239,9 @@ static bool spawn(struct supervisor *s)
     struct worker_plan plan = {.executable = s->worker_path,
                                .config_fd = s->config_fd,
                                .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
-                               .scratch_directory = w->scratch};
-    if (!scratch_make(&s->scratch, w->id, w->scratch, sizeof w->scratch) || worker_spawn(&plan, w->id, &w->ends) < 0) {
+                               .scratch_directory = w->scratch,
+                               .uid = users_of_worker(&s->users, w->cell)};
+    if (!scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) || worker_spawn(&plan, w->id, &w->ends) < 0) {
         char why[256];
         snprintf(why, sizeof why, "cannot start a worker process: %s", strerror(errno));
         scratch_remove(w->scratch);
