@@ -20,7 +20,7 @@ static const struct command commands[] = {
     {"rollback", NULL, "publish the version of a database before"},
     {"recover", NULL, "deal with a write-ahead log that was left behind"},
     {"doctor", NULL, "try every protection live"},
-    {"key", NULL, "make, list and revoke API keys"},
+    {"key", cmd_key, "make, list and revoke API keys"},
     {"top", NULL, "live view of workers and queries"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

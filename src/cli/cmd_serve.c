@@ -23,17 +23,22 @@ static const char help[] =
 
 struct arguments {
     const char *config_file;
-    const char **sets; /* NULL-terminated */
+    char **sets; /* NULL-terminated; all are ours */
     int set_count;
 };
 
-static int add_set(struct arguments *a, const char *key, const char *value)
+static void add_set(struct arguments *a, const char *key, const char *value)
 {
-    char *text;
-    if (asprintf(&text, "%s=%s", key, value) < 0)
-        return -1;
+    char *text = NULL;
+    CHECK((key ? asprintf(&text, "%s=%s", key, value) : asprintf(&text, "%s", value)) >= 0);
     a->sets[a->set_count++] = text;
-    return 0;
+}
+
+static void free_sets(struct arguments *a)
+{
+    for (int i = 0; i < a->set_count; i++)
+        free(a->sets[i]);
+    free(a->sets);
 }
 
 static int fail(const char *what, const char *arg)
@@ -43,13 +48,13 @@ static int fail(const char *what, const char *arg)
 }
 
 /* The path as the supervisor, whose directory may be another one's, will need it. */
-static int add_database(struct arguments *a, const char *path)
+static void add_database(struct arguments *a, const char *path)
 {
     char cwd[PATH_MAX], full[2 * PATH_MAX];
-    if (path[0] == '/' || !getcwd(cwd, sizeof cwd))
-        return add_set(a, "database.path", path);
-    snprintf(full, sizeof full, "%s/%s", cwd, path);
-    return add_set(a, "database.path", full);
+    bool absolute = path[0] == '/' || !getcwd(cwd, sizeof cwd);
+    if (!absolute)
+        snprintf(full, sizeof full, "%s/%s", cwd, path);
+    add_set(a, "database.path", absolute ? path : full);
 }
 
 /* -1: go on; else the exit code. */
@@ -70,7 +75,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         else if (strcmp(arg, "--listen") == 0)
             add_set(a, "server.listen", argv[++i]);
         else if (strcmp(arg, "--set") == 0)
-            a->sets[a->set_count++] = argv[++i];
+            add_set(a, NULL, argv[++i]);
         else if (arg[0] == '-' && arg[1])
             return fail("unknown option ", arg);
         else if (database)
@@ -83,19 +88,26 @@ static int parse(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
+static int serve(const struct arguments *a)
+{
+    struct config *cfg;
+    struct error err;
+    const char *const *sets = (const char *const *)a->sets;
+    if (config_load(&cfg, a->config_file, sets, environ, &err) < 0) {
+        fprintf(stderr, "bulkhead serve: %s\n", err.detail);
+        return 2;
+    }
+    struct supervisor_options opts = {.config = cfg, .config_file = a->config_file, .sets = sets};
+    return supervisor_run(&opts);
+}
+
 int cmd_serve(int argc, char **argv)
 {
     struct arguments a = {.sets = calloc((size_t)argc + 2, sizeof *a.sets)};
     CHECK(a.sets);
     int code = parse(argc, argv, &a);
-    if (code >= 0)
-        return code;
-    struct config *cfg;
-    struct error err;
-    if (config_load(&cfg, a.config_file, a.sets, environ, &err) < 0) {
-        fprintf(stderr, "bulkhead serve: %s\n", err.detail);
-        return 2;
-    }
-    struct supervisor_options opts = {.config = cfg, .config_file = a.config_file, .sets = a.sets};
-    return supervisor_run(&opts);
+    if (code < 0)
+        code = serve(&a);
+    free_sets(&a);
+    return code;
 }

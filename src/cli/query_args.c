@@ -19,7 +19,7 @@
 static const struct query_format formats[] = {
     {"table", FORMAT_JSON, "", .is_table = true},
     {"json", FORMAT_JSON, ".json "},
-    {"ndjson", QUERY_FORMAT_NOT_BUILT, ".ndjson .jsonl "},
+    {"ndjson", FORMAT_NDJSON, ".ndjson .jsonl "},
     {"csv", FORMAT_CSV, ".csv "},
     {"arrow", QUERY_FORMAT_NOT_BUILT, ".arrow .arrows ", .is_binary = true},
     {"parquet", QUERY_FORMAT_NOT_BUILT, ".parquet ", .is_binary = true},

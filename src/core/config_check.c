@@ -1,5 +1,6 @@
 /* What values must be true of each other. Knows no text they came from, only its name for the message; the machine is sizing's matter. Pure.
  * Runs in every process. */
+#include "core/address.h"
 #include "core/buf.h"
 #include "core/config_load.h"
 #include "core/config_name.h"
@@ -136,7 +137,19 @@ static int check_sources(const struct config_loading *l)
     return 0;
 }
 
+static int check_proxies(const struct config_loading *l)
+{
+    const struct text_list *list = &l->cfg->server.trusted_proxies;
+    struct address_range r;
+    for (size_t i = 0; i < list->count; i++) {
+        const char *wrong = address_range_parse(list->items[i], &r);
+        if (wrong)
+            return config_refuse(l, "[server] trusted_proxies: \"%s\" %s", list->items[i], wrong);
+    }
+    return 0;
+}
+
 int config_check(const struct config_loading *l)
 {
-    return check_pairs(l) < 0 || check_tls(l) < 0 || check_listen(l) < 0 || check_sources(l) < 0 ? -1 : 0;
+    return check_pairs(l) < 0 || check_tls(l) < 0 || check_listen(l) < 0 || check_proxies(l) < 0 || check_sources(l) < 0 ? -1 : 0;
 }

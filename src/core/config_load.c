@@ -85,7 +85,7 @@ int config_enter_section(struct config_loading *l, const char *section)
     if (!*section)
         return config_refuse(l, "%s: a key before the first [section]", l->place);
     if (name && !config_name_is_source_name(name))
-        return config_refuse(l, "%s: [%s]: a source's name is 1 to 40 letters, digits and _, no digit first", l->place, section);
+        return config_refuse(l, "%s: [%s]: a source's name is 1 to 31 of a-z, 0-9 and _, a letter first", l->place, section);
     if (!name && !config_name_is_section(section))
         return config_refuse(l, "%s: unknown section [%s]; nearest known section: [%s]", l->place, section, config_name_nearest_section(section));
     if (name && !source_of(l->cfg, name))
@@ -182,7 +182,7 @@ static int read_set(struct config_loading *l, const char *set)
     const char *dot = equals ? memrchr(set, '.', (size_t)(equals - set)) : NULL; /* the last: a source's section has one of its own */
     size_t section_len = dot ? (size_t)(dot - set) : 0, key_len = dot ? (size_t)(equals - dot - 1) : 0;
     if (section_len == 0 || key_len == 0)
-        return config_refuse(l, "--set %.*s: not of the form SECTION.KEY=VALUE", SHOWN_MAX, set);
+        return config_refuse(l, "--set %.*s: not of the form section.key=value", SHOWN_MAX, set);
     l->now = (struct config_origin){ORIGIN_SET, 0};
     snprintf(l->place, sizeof l->place, "--set %.*s", (int)(equals - set < SHOWN_MAX ? equals - set : SHOWN_MAX), set);
     if (section_len > CONFIG_NAME_MAX || key_len > CONFIG_NAME_MAX)

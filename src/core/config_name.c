@@ -9,7 +9,7 @@
 #define COMPARED_MAX 80 /* longer than every name that is known */
 #define SOURCE_PREFIX "source."
 #define SOURCE_SECTION "source.NAME"
-#define SOURCE_NAME_MAX 40
+#define SOURCE_NAME_MAX 31
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -71,8 +71,8 @@ const char *config_name_of_source(const char *section)
 
 bool config_name_is_source_name(const char *name)
 {
-    size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-    return len >= 1 && len <= SOURCE_NAME_MAX && !name[len] && !(name[0] >= '0' && name[0] <= '9');
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    return len >= 1 && len <= SOURCE_NAME_MAX && !name[len] && name[0] >= 'a' && name[0] <= 'z';
 }
 
 const char *config_name_nearest_section(const char *section)

@@ -26,6 +26,7 @@ struct error {
     int retry_after_s;
     char error_type[40];        /* sql_error: the engine's class, "Parser" */
     char what[128];             /* forbidden: what is refused */
+    char source[32];            /* source_error: the source's name */
     char detail[ERROR_DETAIL_BYTES];
 };
 

@@ -209,6 +209,13 @@ static int refuse(const struct plan *p, struct error *err)
                      p->z.text, left > 0 ? left / p->pool.cap_bytes : 0);
 }
 
+int64_t sizing_auto_sessions(const struct machine *m, const struct config *cfg)
+{
+    int64_t pool = given_or(cfg->pool.workers, m->cpus) + cfg->pool.spares;
+    int64_t fit = (m->memory_bytes - SIZING_RESERVE_BYTES) / (2 * SIZING_LIMIT_AUTO_BYTES) - pool;
+    return within(fit, SIZING_SESSIONS_LEAST, SIZING_SESSIONS_AUTO);
+}
+
 int sizing_resolve(struct sizing *ret, const struct config *cfg, const struct machine *m, int64_t auto_sessions, struct error *err)
 {
     struct plan p = {.cfg = cfg,

@@ -14,6 +14,9 @@
 #define SIZING_POOL_AUTO 256                       /* workers and spares that `auto` starts at most: a server serves no more (CONTROL_CELLS / 2) */
 #define SIZING_TEXT_BYTES 1024
 
+#define SIZING_SESSIONS_AUTO 16 /* at most */
+#define SIZING_SESSIONS_LEAST 2 /* even where that makes all of them smaller */
+
 struct sizing {
     int64_t workers, spares, sessions; /* sessions: the most at a time */
     int64_t threads, cpu_cap;          /* per worker; cpu_cap 0: none */
@@ -23,6 +26,9 @@ struct sizing {
     bool overcommitted;           /* together more than there is, which the configuration allows */
     char text[SIZING_TEXT_BYTES]; /* the arithmetic, for the log */
 };
+
+/* What [session] max = auto stands for on this machine: as many as leave every process the most that `auto` gives it. */
+int64_t sizing_auto_sessions(const struct machine *m, const struct config *cfg);
 
 /* `auto_sessions` is what [session] max = auto stands for. Memory caps that are given are taken off first, those that are auto share the
  * rest: cap = share, limit = half of it. Workers that are auto become fewer rather than too small. 0; -1 with *err when it does not fit and

@@ -2,10 +2,17 @@
  * No header of this layer shows duckdb.h. Runs in the worker only. */
 #pragma once
 #include "core/errors.h"
+#include "core/source.h"
 #include "result/column.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* A source to attach, with what it takes to get in. Needed until engine_open returns. */
+struct engine_source {
+    struct source def;
+    const char *password, *key_id, *secret; /* "" for none */
+};
 
 struct engine_options {
     const char *database_path;       /* NULL or "": an empty in-memory database */
@@ -15,6 +22,10 @@ struct engine_options {
     unsigned threads;
     const char *const *extensions;   /* absolute paths of .duckdb_extension files, NULL-terminated; NULL: none */
     uint32_t statement_cache_entries; /* 0: off */
+    const struct engine_source *sources;
+    size_t source_count;
+    const char *extension_directory; /* where the sources' extensions lie */
+    int64_t source_timeout_ms;       /* for one statement at a source */
 };
 
 enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
@@ -24,7 +35,8 @@ struct stream;
 
 /* Opens and locks in the order of DUCKDB.md, up to but without the last two steps, with one thread.
  * NULL with *err (code ERR_UNAVAILABLE, the detail says what is wrong with the file in words an operator understands:
- * missing, a directory, no permission, not a DuckDB file, written by a newer version, locked by a writer with its PID). */
+ * missing, a directory, no permission, not a DuckDB file, written by a newer version, locked by a writer with its PID; ERR_SOURCE when it is a
+ * source that can't be attached). */
 struct engine *engine_open(const struct engine_options *opts, struct error *err);
 /* The last steps, after the kernel sandbox is in place: raise threads, lock the configuration. 0, or -1 with *err. */
 int engine_lock(struct engine *e, struct error *err);
@@ -39,7 +51,7 @@ struct engine_query {
 
 /* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is
  * ERR_FORBIDDEN with `what` = the kind of statement; no statement or several: ERR_SQL or ERR_BAD_REQUEST with a clear text) and runs it until its first
- * rows. NULL with *err. The stream must be freed before the next query. An interrupted query gives ERR_CANCELLED. */
+ * rows. NULL with *err. The stream must be freed before the next query, and sql must stay valid until then. An interrupted query gives ERR_CANCELLED. */
 struct stream *engine_query(struct engine *e, const struct engine_query *q, struct error *err);
 const struct column *stream_columns(const struct stream *s, uint32_t *ret_count);
 enum cache_use stream_cache_use(const struct stream *s);

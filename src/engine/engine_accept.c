@@ -118,6 +118,8 @@ int accept_prepare(struct engine *e, const char *sql, size_t len, duckdb_prepare
         return -1;
     }
     const char *kind = sql_refused_kind(sql, len);
+    if (kind && sql_count_statements(sql, len) > 1)
+        return several(err, sql, len, 0);
     if (kind)
         return forbidden_kind(err, kind, "");
     size_t inner = sql_explain_inner(sql, len);

@@ -1,6 +1,7 @@
 /* Opening DuckDB read-only and locking it down, in an order that works (each step is refused by the engine once a later one is done).
  * Knows nothing of queries. Runs in the worker. */
 #include "engine/engine_private.h"
+#include "engine/engine_sources.h"
 #include "engine/sqltext.h"
 
 #include <inttypes.h>
@@ -104,14 +105,22 @@ static int scan_stored(struct engine *e, struct error *err)
     return 0;
 }
 
+static bool reads_files(const struct engine_options *o)
+{
+    for (size_t i = 0; i < o->source_count; i++)
+        if (o->sources[i].def.type == SOURCE_IS_files)
+            return true;
+    return false;
+}
+
 static int harden(struct engine *e, const struct engine_options *o, struct error *err)
 {
     static const char why[] = "cannot lock the engine down";
-    if (load_extensions(e, o->extensions, err) < 0)
+    if (load_extensions(e, o->extensions, err) < 0 || sources_attach(e, o, err) < 0 || sources_allow_paths(e, o, err) < 0)
         return -1;
     if (engine_run(e, "SET GLOBAL TimeZone='UTC'", why, err) < 0 || engine_run(e, "SET enable_external_access=false", why, err) < 0)
         return -1;
-    if (!can_spill(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
+    if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
     return scan_stored(e, err);
 }
@@ -119,7 +128,7 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
 struct engine *engine_open(const struct engine_options *o, struct error *err)
 {
     struct engine *e = calloc(1, sizeof *e);
-    CHECK(e);
+    CHECK(e && o->source_count <= SOURCES_PER_SET);
     CHECK(pthread_mutex_init(&e->lock, NULL) == 0);
     e->threads = o->threads ? o->threads : 1;
     e->cache_on = o->statement_cache_entries > 0;

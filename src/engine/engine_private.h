@@ -19,7 +19,13 @@ struct stream {
     bool chunk_is_new;       /* fetched, and not yet handed out */
     bool fresh_connection;   /* afterwards the connection must not serve another query */
     enum cache_use cache_use;
+    const char *sql;         /* the caller's, until the stream is freed */
     size_t sql_len;
+};
+
+struct attached {
+    char name[SOURCE_NAME_BYTES];
+    enum source_type type;
 };
 
 struct engine {
@@ -33,6 +39,8 @@ struct engine {
     struct failure_context failure;
     duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */
     struct stream stream;    /* there is one query at a time */
+    struct attached sources[SOURCES_PER_SET];
+    size_t source_count;
     bool spent;
 
     /* The interrupting thread sees only these. The lock guards con being replaced and `running`. */

@@ -1,6 +1,7 @@
 /* One query at a time: verdict or cache, parameters, execution, chunks, interrupt. Runs in the worker. */
 #include "engine/engine_accept.h"
 #include "engine/engine_private.h"
+#include "engine/engine_sources.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,7 @@ static int stream_fetch(struct stream *s, struct error *err)
 static int stream_start(struct stream *s, const struct engine_query *q, struct error *err)
 {
     struct engine *e = s->engine;
+    s->sql = q->sql;
     s->sql_len = q->sql_len;
     s->stmt = stmt_cache_find(e->cache, q->sql, q->sql_len);
     s->cache_use = CACHE_HIT;
@@ -157,6 +159,7 @@ struct stream *engine_query(struct engine *e, const struct engine_query *q, stru
                                  : stream_start(s, q, err);
     if (rc == 0)
         return s;
+    sources_judge_failure(e, q->sql, q->sql_len, err);
     stream_free(s);
     return NULL;
 }
@@ -171,6 +174,8 @@ int64_t stream_next(struct stream *s, struct error *err)
     if (!s->chunk_is_new)
         rc = s->at_end ? 0 : stream_fetch(s, err);
     s->chunk_is_new = false;
+    if (rc < 0)
+        sources_judge_failure(s->engine, s->sql, s->sql_len, err);
     if (rc <= 0)
         return rc;
     columns_set_chunk(s->columns, s->chunk);

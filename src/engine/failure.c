@@ -10,9 +10,9 @@
 
 #define TEXT_MAX 8192 /* bytes of a message that are looked at */
 
-void failure_hide_add(struct failure_hide *h, const char *text, const char *shown)
+static void add(struct failure_hide *h, const char *text, const char *shown, bool anywhere)
 {
-    if (!text || !strchr(text, '/') || strcmp(text, "/") == 0 || h->count == FAILURE_HIDE_MAX)
+    if (h->count == FAILURE_HIDE_MAX)
         return;
     size_t len = strlen(text), at = 0;
     for (size_t i = 0; i < h->count; i++)
@@ -23,8 +23,37 @@ void failure_hide_add(struct failure_hide *h, const char *text, const char *show
     memmove(&h->rows[at + 1], &h->rows[at], (h->count - at) * sizeof h->rows[0]);
     h->rows[at].text = strdup(text);
     h->rows[at].shown = strdup(shown);
+    h->rows[at].anywhere = anywhere;
     CHECK(h->rows[at].text && h->rows[at].shown);
     h->count++;
+}
+
+void failure_hide_add(struct failure_hide *h, const char *text, const char *shown)
+{
+    if (text && strchr(text, '/') && strcmp(text, "/") != 0)
+        add(h, text, shown, false);
+}
+
+#define SECRET_LEAST_BYTES 4
+
+void failure_hide_secret(struct failure_hide *h, const char *secret)
+{
+    /* As it is; as a connection string would show it (a backslash before ' and \); as SQL would (quotes doubled). */
+    static const char *const escapes[][2] = {{"", ""}, {"'\\", "\\"}, {"'", "'"}, {"\"", "\""}};
+    char text[2 * 1024 + 8];
+    if (!secret || strlen(secret) < SECRET_LEAST_BYTES || strlen(secret) > 1024)
+        return;
+    for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++) {
+        size_t n = 0;
+        for (const char *c = secret; *c; c++) {
+            if (escapes[i][0][0] && strchr(escapes[i][0], *c))
+                text[n++] = escapes[i][1][0];
+            text[n++] = *c;
+        }
+        text[n] = 0;
+        add(h, text, "***", true);
+    }
+    explicit_bzero(text, sizeof text);
 }
 
 void failure_hide_path(struct failure_hide *h, const char *path, const char *shown)
@@ -40,6 +69,7 @@ void failure_hide_path(struct failure_hide *h, const char *path, const char *sho
 void failure_hide_free(struct failure_hide *h)
 {
     for (size_t i = 0; i < h->count; i++) {
+        explicit_bzero(h->rows[i].text, strlen(h->rows[i].text));
         free(h->rows[i].text);
         free(h->rows[i].shown);
     }
@@ -53,11 +83,11 @@ static bool whole(const char *text, const char *at, size_t len)
     return (at == text || strchr(edge, at[-1])) && (!at[len] || strchr(edge, at[len]));
 }
 
-static void replace_all(char *text, size_t cap, const char *from, const char *to)
+static void replace_all(char *text, size_t cap, const char *from, const char *to, bool anywhere)
 {
     size_t from_len = strlen(from), to_len = strlen(to);
     for (char *at = strstr(text, from); at; at = strstr(at, from)) {
-        if (!whole(text, at, from_len)) {
+        if (!anywhere && !whole(text, at, from_len)) {
             at++;
             continue;
         }
@@ -98,7 +128,7 @@ static void cut_extension_paths(char *text)
 void failure_scrub(char *text, size_t cap, const struct failure_hide *hide)
 {
     for (size_t i = 0; hide && i < hide->count; i++)
-        replace_all(text, cap, hide->rows[i].text, hide->rows[i].shown);
+        replace_all(text, cap, hide->rows[i].text, hide->rows[i].shown, hide->rows[i].anywhere);
     cut_extension_paths(text);
 }
 

@@ -6,11 +6,12 @@
 #include <stddef.h>
 
 /* Texts that must not reach a client, and what stands for them. */
-#define FAILURE_HIDE_MAX 24
+#define FAILURE_HIDE_MAX 96
 struct failure_hide {
     struct {
         char *text; /* owned */
         char *shown;
+        bool anywhere; /* also in the middle of a word */
     } rows[FAILURE_HIDE_MAX];
     size_t count;
 };
@@ -19,6 +20,8 @@ struct failure_hide {
 void failure_hide_add(struct failure_hide *h, const char *text, const char *shown);
 /* The path as given, and as the file system resolves it. */
 void failure_hide_path(struct failure_hide *h, const char *path, const char *shown);
+/* A secret: it is replaced wherever it stands, also in quoted or escaped form. "" and what is too short to be told from ordinary text is passed over. */
+void failure_hide_secret(struct failure_hide *h, const char *secret);
 void failure_hide_free(struct failure_hide *h);
 
 struct failure_context {

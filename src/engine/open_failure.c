@@ -65,11 +65,11 @@ static int check_file(struct error *err, const char *path)
 /* The kernel tells who holds it; the engine would look the process up in /proc, which is closed to it. */
 static int fail_locked(struct error *err, const char *path)
 {
-    char why[160] = "another process has it open for writing";
+    char why[160] = "another process has it open for writing and holds the lock";
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
-        snprintf(why, sizeof why, "another process has it open for writing (PID %ld)", (long)lock.l_pid);
+        snprintf(why, sizeof why, "another process has it open for writing and holds the lock (PID %ld)", (long)lock.l_pid);
     return fail(err, path, why);
 }
 

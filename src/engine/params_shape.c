@@ -48,19 +48,24 @@ static bool parse_double(const char *s, double *ret_double)
     return !*end && isfinite(*ret_double);
 }
 
+static bool without_nul(const json_t *json)
+{
+    return json_is_string(json) && strlen(json_string_value(json)) == json_string_length(json);
+}
+
 /* The kinds whose values need no cast by the engine. Numbers too long for JSON's integers come from the front in this form. */
 static enum shape_kind explicit_kind(const char *type, const json_t *value)
 {
     duckdb_hugeint h;
     double d;
-    const char *text = json_string_value(value);
+    const char *text = without_nul(value) ? json_string_value(value) : NULL;
     if (strcasecmp(type, "BIGINT") == 0 && json_is_integer(value))
         return SHAPE_BIGINT;
     if (strcasecmp(type, "HUGEINT") == 0 && text && parse_hugeint(text, &h))
         return SHAPE_HUGEINT;
     if (strcasecmp(type, "DOUBLE") == 0 && (json_is_real(value) || (text && parse_double(text, &d))))
         return SHAPE_DOUBLE;
-    return strcasecmp(type, "VARCHAR") == 0 && text ? SHAPE_VARCHAR : SHAPE_CAST;
+    return strcasecmp(type, "VARCHAR") == 0 && json_is_string(value) ? SHAPE_VARCHAR : SHAPE_CAST;
 }
 
 void shape_release(struct shape *s)
@@ -168,6 +173,8 @@ static int shape_fill(struct binder *b, const json_t *json, int depth, struct sh
     if (depth > PARAM_DEPTH_MAX)
         return param_error(b, "nested deeper than %d levels", PARAM_DEPTH_MAX);
     if (param_is_explicit(json, &type, &value)) {
+        if (!without_nul(json_object_get(json, "type")))
+            return param_error(b, "\"%.200s\", with a NUL in it, is not the name of a type", type);
         s->kind = explicit_kind(type, value);
         int caster = s->kind == SHAPE_CAST ? caster_get(b, type) : 0;
         s->caster = (unsigned)caster;

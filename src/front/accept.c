@@ -1,6 +1,7 @@
-/* Content negotiation by the Accept header. Pure functions on text. Runs in the front. */
-#include "front/front.h"
+/* Headers that list what a client takes (see the header). Runs in the front. */
+#include "front/accept.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -11,54 +12,83 @@ static const char *skip_space(const char *p)
     return p;
 }
 
-/* How exactly a media range matches: 3 type/subtype, 2 type/star, 1 star/star, 0 not at all. */
-static int match(const char *range, size_t len, const char *type)
+/* To the first of `stops` outside of quotes, or to the end. */
+static const char *find(const char *p, const char *end, const char *stops)
 {
-    const char *slash = strchr(type, '/');
-    size_t main_len = (size_t)(slash - type) + 1;
-    if (len == 3 && strncmp(range, "*/*", 3) == 0)
-        return 1;
-    if (len == main_len + 1 && range[len - 1] == '*' && strncasecmp(range, type, main_len) == 0)
-        return 2;
-    return len == strlen(type) && strncasecmp(range, type, len) == 0 ? 3 : 0;
+    bool quoted = false;
+    for (; p < end; p++) {
+        if (quoted && *p == '\\' && p + 1 < end)
+            p++;
+        else if (*p == '"')
+            quoted = !quoted;
+        else if (!quoted && strchr(stops, *p))
+            break;
+    }
+    return p;
 }
 
-/* True when the parameters hold a quality of zero. */
-static bool refused(const char *params, const char *end)
+static const char *trim_end(const char *begin, const char *end)
 {
-    for (const char *p = params; p < end;) {
-        p = skip_space(p);
-        if (end - p >= 3 && (p[0] == 'q' || p[0] == 'Q') && p[1] == '=') {
-            const char *v = p + 2;
-            if (*v != '0')
-                return false;
-            for (v++; v < end && (*v == '.' || *v == '0'); v++)
-                ;
-            return v >= end || *v == ';' || *v == ' ' || *v == '\t';
+    while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    return end;
+}
+
+/* 0, 1, and up to three decimals between; -1 for anything else. */
+static int parse_quality(const char *s, size_t n)
+{
+    if (n < 1 || n > 5 || (s[0] != '0' && s[0] != '1') || (n > 1 && s[1] != '.'))
+        return -1;
+    int q = (s[0] - '0') * 1000;
+    for (size_t i = 2, unit = 100; i < n; i++, unit /= 10) {
+        if (!isdigit((unsigned char)s[i]))
+            return -1;
+        q += (s[i] - '0') * (int)unit;
+    }
+    return q <= 1000 ? q : -1;
+}
+
+bool accept_param(const struct accept_item *item, const char *name, const char **ret_value, size_t *ret_len)
+{
+    size_t n = strlen(name);
+    for (const char *p = item->params; p < item->end;) {
+        p = skip_space(p + (*p == ';'));
+        const char *end = find(p, item->end, ";");
+        if ((size_t)(end - p) > n && strncasecmp(p, name, n) == 0 && p[n] == '=') {
+            const char *value = p + n + 1, *last = trim_end(value, end);
+            bool quoted = last - value >= 2 && value[0] == '"' && last[-1] == '"';
+            *ret_value = value + quoted;
+            *ret_len = (size_t)(last - value) - 2 * quoted;
+            return true;
         }
-        const char *semicolon = memchr(p, ';', (size_t)(end - p));
-        p = semicolon ? semicolon + 1 : end;
+        p = end;
     }
     return false;
 }
 
-bool accept_allows(const char *accept_header, const char *media_type)
+bool accept_next(const char **p, struct accept_item *ret)
 {
-    if (!accept_header || !*skip_space(accept_header))
-        return true;
-    int best = 0;
-    bool allowed = false;
-    for (const char *p = accept_header; *p;) {
-        p = skip_space(p);
-        const char *end = p + strcspn(p, ",");
-        size_t len = strcspn(p, ",; \t");
-        int m = match(p, len, media_type);
-        if (m > best) {
-            const char *semicolon = memchr(p, ';', (size_t)(end - p));
-            best = m;
-            allowed = !refused(semicolon ? semicolon + 1 : end, end);
-        }
-        p = *end ? end + 1 : end;
-    }
-    return allowed;
+    const char *all_end = *p + strlen(*p), *begin, *end;
+    do {
+        begin = *p = skip_space(*p);
+        end = find(begin, all_end, ",");
+        *p = end < all_end ? end + 1 : end;
+    } while (begin == end && end < all_end);
+    if (begin == end)
+        return false;
+    const char *value_end = find(begin, end, ";"), *q;
+    size_t q_len;
+    *ret = (struct accept_item){.value = begin,
+                                .len = (size_t)(trim_end(begin, value_end) - begin),
+                                .params = value_end,
+                                .end = trim_end(value_end, end),
+                                .q = 1000};
+    if (accept_param(ret, "q", &q, &q_len))
+        ret->q = parse_quality(q, q_len);
+    return true;
+}
+
+bool accept_is(const struct accept_item *item, const char *text)
+{
+    return item->len == strlen(text) && strncasecmp(item->value, text, item->len) == 0;
 }

@@ -6,12 +6,21 @@
 #include "core/config.h"
 #include "core/layers.h"
 #include "core/log.h"
+#include "front/auth.h"
 #include "front/http.h"
 #include "front/metrics.h"
 #include "link/control.h"
 #include "sched/pool.h"
 
 struct query;
+struct registry;
+struct waiter;
+
+/* What every user of an exchange (exchange_set_user) begins with: whom the HTTP server tells how the answer fared. */
+struct asker {
+    void (*gone)(struct asker *a); /* http_handler.gone */
+    void (*sent)(struct asker *a); /* http_handler.sent */
+};
 
 struct front {
     struct event_base *base;
@@ -24,8 +33,13 @@ struct front {
     struct pool *pool;
     struct metrics metrics;
     struct layers layers; /* of the sandbox, as the supervisor last told */
+    struct auth auth;
+    struct caller caller; /* who sent the request whose route is at work: caller_of */
+    const struct exchange *caller_exchange;
     struct query *queries; /* those that live, newest first */
     unsigned query_count;
+    struct registry *registry;
+    struct waiter *waiters; /* those who want to hear of a query's end */
     bool draining;
     bool listening_unix;
     uint8_t random[4096]; /* fresh random bytes for query ids, used from the end */
@@ -35,14 +49,28 @@ struct front {
 /* front_main.c */
 int front_main(int argc, char **argv);
 
-/* routes.c: every request arrives here. */
+/* routes.c: every request arrives here, one with a body when its head is there as well; and what became of the answers of those that set a user
+ * (a struct asker). */
+int routes_head(void *ctx, struct exchange *x, struct error *err);
 void routes_request(void *ctx, struct exchange *x);
+/* Requests refused before that, by the HTTP server itself: only counted. */
+void routes_refused(void *ctx, enum error_code code);
+void routes_gone(void *ctx, struct exchange *x, void *user);
+void routes_sent(void *ctx, struct exchange *x, void *user);
+
+/* A refusal that concerns no query, and is counted. */
+void routes_refuse(struct front *f, struct exchange *x, const struct error *err);
 
 /* query.c: POST /v1/query and GET /v1/schema, from the request to the last byte. */
 void query_post(struct front *f, struct exchange *x);
 void query_schema(struct front *f, struct exchange *x);
-void query_client_gone(void *ctx, struct exchange *x, void *user);
-void query_sent(void *ctx, struct exchange *x, void *user);
+
+/* queries.c: the register over HTTP. */
+void queries_list(struct front *f, struct exchange *x);
+void queries_get(struct front *f, struct exchange *x, const char *id);
+void queries_delete(struct front *f, struct exchange *x, const char *id);
+/* The tenant's key is gone: its queries are cancelled, and what it ran is nobody's any more. */
+void queries_revoked(void *front, struct tenant *t);
 
 /* info.c */
 void info_healthz(struct front *f, struct exchange *x);
@@ -50,12 +78,8 @@ void info_readyz(struct front *f, struct exchange *x);
 void info_status(struct front *f, struct exchange *x);
 void info_metrics(struct front *f, struct exchange *x);
 
-/* accept.c: true when a media type that we can give is acceptable (RFC 9110 section 12.5.1); NULL header: anything is. */
-bool accept_allows(const char *accept_header, const char *media_type);
-
 /* query_id.c */
 void query_id_make(struct front *f, char ret[QUERY_ID_BYTES]);
-bool query_id_valid(const char *text);
 
 /* proc.c: figures of a process from /proc; zeros when it is gone. */
 struct proc_figures {
@@ -66,3 +90,5 @@ struct proc_figures {
 void proc_read(int32_t pid, struct proc_figures *ret);
 /* Descriptors of the front itself: those of others are not for it to see. */
 int proc_own_fds(void);
+/* Resident memory alone, which is quick to read; 0 when the process is gone. */
+int64_t proc_resident_bytes(int32_t pid);

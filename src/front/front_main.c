@@ -5,6 +5,9 @@
 #include "core/fd.h"
 #include "front/front.h"
 #include "front/front_jail.h"
+#include "front/public_text.h"
+#include "front/query.h"
+#include "front/waiter.h"
 #include "link/inherit.h"
 
 #include <errno.h>
@@ -13,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How often the loop looks by itself: heartbeat, queue timeouts, results that wait for their head. Quicker while something runs. */
@@ -109,12 +113,39 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     }
     config_free(f->cfg);
     f->cfg = cfg;
+    auth_configure(&f->auth, cfg);
     set_log(f);
     set_http_options(f, NULL, NULL, 0);
     struct pool_options po = pool_options(cfg);
     pool_set_options(f->pool, &po);
+    registry_set_history(f->registry, cfg->limits.history);
     if (flags & CONTROL_REPLACE_WORKERS)
         pool_replace_all(f->pool);
+}
+
+/* Takes the fd. The supervisor has checked the text: what is wrong here is our own mistake. */
+static int load_keys(struct front *f, int fd, struct error *err)
+{
+    char *text;
+    size_t len;
+    int r = fd_read_all(fd, KEYFILE_TEXT_MAX, &text, &len);
+    close(fd);
+    if (r < 0)
+        return error_set(err, ERR_INTERNAL, "cannot read the inherited keys: %s", strerror(errno));
+    if (!f->auth.keyless)
+        r = keys_load(f->auth.keys, text, len, err);
+    free(text);
+    size_t count = keys_count(f->auth.keys);
+    if (r == 0 && !f->auth.keyless)
+        log_event(&f->log, count ? LOG_INFO : LOG_WARN, "keys_loaded", LOG_I("keys", (int64_t)count));
+    return r;
+}
+
+static void on_keys(struct front *f, int fd)
+{
+    struct error err;
+    if (load_keys(f, fd, &err) < 0)
+        log_event(&f->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail));
 }
 
 static void maybe_drained(struct front *f)
@@ -124,6 +155,14 @@ static void maybe_drained(struct front *f)
     struct control_plain m = {.type = CONTROL_DRAINED};
     (void)control_send(f->control_fd, &m, NULL, 0);
     event_base_loopbreak(f->base);
+}
+
+/* The supervisor's log has the text in full; what callers see of it is without paths. */
+static void set_trouble(struct front *f, const char *text)
+{
+    char shown[CONTROL_TEXT_BYTES];
+    public_text(f->cfg, text, shown, sizeof shown);
+    pool_set_trouble(f->pool, shown);
 }
 
 static void on_message(struct front *f, const union control_message *m, const int fds[2])
@@ -137,7 +176,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         pool_died(f->pool, &m->died);
         break;
     case CONTROL_START_FAILED:
-        pool_set_trouble(f->pool, m->start_failed.text);
+        set_trouble(f, m->start_failed.text);
         break;
     case CONTROL_CONFIG:
         on_config(f, fds[0], m->plain.flags);
@@ -146,10 +185,14 @@ static void on_message(struct front *f, const union control_message *m, const in
         for (int role = LAYER_OF_WORKER; role <= LAYER_OF_SUPERVISOR; role++)
             layers_read(&f->layers, (enum layer_role)role, m->layers.text);
         break;
+    case CONTROL_KEYS:
+        on_keys(f, fds[0]);
+        break;
     case CONTROL_DRAIN:
         f->draining = true;
         http_server_drain(f->http);
         pool_drain(f->pool);
+        waiters_tell_all(f);
         maybe_drained(f);
         break;
     default:
@@ -182,6 +225,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     int64_t now = clock_now_ns();
     atomic_store_explicit(&f->page->heartbeat_ns, now, memory_order_relaxed);
     pool_tick(f->pool, now, FIRST_ROW_NS);
+    keys_expire(f->auth.keys, (int64_t)time(NULL));
+    query_sample_all(f, now);
     maybe_drained(f);
     int ms = f->query_count > 0 || f->draining ? TICK_BUSY_MS : TICK_IDLE_MS;
     struct timeval tv = {.tv_usec = ms * 1000};
@@ -201,7 +246,7 @@ static int enter_jail(struct front *f, uid_t uid, pid_t parent, struct error *er
 
 static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct error *err)
 {
-    static const struct http_handler handler = {.request = routes_request, .gone = query_client_gone, .sent = query_sent};
+    static const struct http_handler handler = {.head = routes_head, .request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
     for (int i = 0; i < listeners; i++)
         fds[i] = FRONT_FD_LISTEN + i;
@@ -213,11 +258,17 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
         return -1;
     close(FRONT_FD_CONFIG);
     set_log(f);
+    auth_init(&f->auth);
+    keys_on_revoked(f->auth.keys, queries_revoked, f);
+    auth_configure(&f->auth, f->cfg);
+    if (load_keys(f, FRONT_FD_KEYS, err) < 0)
+        return -1;
     f->base = event_base_new();
     if (!f->page || !f->base)
         return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
     struct pool_options po = pool_options(f->cfg);
     f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, replace_worker, f, &f->log);
+    f->registry = registry_new(f->cfg->limits.history);
     set_http_options(f, &handler, fds, listeners);
     f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
     f->tick = evtimer_new(f->base, on_tick, f);
@@ -233,6 +284,8 @@ static void stop(struct front *f)
 {
     http_server_free(f->http);
     pool_free(f->pool);
+    auth_free(&f->auth);
+    registry_free(f->registry);
     event_free(f->control_event);
     event_free(f->tick);
     event_base_free(f->base);
@@ -250,6 +303,7 @@ int front_main(int argc, char **argv)
     }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != (pid_t)atoi(argv[2]))
         return 1;
+    prctl(PR_SET_NAME, "bulkhead-front"); /* exec by /proc/self/exe leaves "exe" */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C goes to all; the supervisor decides */
     signal(SIGHUP, SIG_IGN);

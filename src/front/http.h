@@ -4,6 +4,7 @@
  * One `struct exchange` is one request and its answer. Per connection one exchange is being answered at a time; pipelined requests wait
  * in the connection's bounded read buffer and are answered in order. */
 #pragma once
+#include "core/address.h"
 #include "core/errors.h"
 #include "core/log.h"
 #include <event2/event.h>
@@ -20,7 +21,7 @@ struct http_options {
     int64_t header_timeout_ms; /* from the first byte of a request (or the accept) to the end of its head: 408, close */
     int64_t body_timeout_ms;   /* a body must bring 1 KB, or its end, within each such time: 408, close (a trickle holds nothing open) */
     int64_t idle_timeout_ms;   /* keep-alive without a request: close, no answer */
-    int64_t delivery_timeout_ms; /* an answer whose client takes nothing for so long is cut */
+    int64_t delivery_timeout_ms; /* a client that is slower than the answer must take 256 KB of it, or its rest, within each such time: else it is cut */
     size_t max_head_bytes;     /* request line + headers: 431 */
     size_t max_body_bytes;     /* one body, after de-chunking: 413 */
     size_t body_memory_bytes;  /* all bodies together: 503 overloaded, Retry-After: 1 */
@@ -44,6 +45,11 @@ struct http_handler {
     void (*gone)(void *ctx, struct exchange *x, void *user);
     /* Every byte of a streamed answer (exchange_stream) is in the kernel's hands; the exchange is dead when it returns. Same condition. */
     void (*sent)(void *ctx, struct exchange *x, void *user);
+    /* Optional (NULL): the head has arrived and passed those checks, and a body follows that nobody has read yet. -1 with *err: the request is
+     * answered with that (and what exchange_add_header added) and the connection closed, without reading the body. */
+    int (*head)(void *ctx, struct exchange *x, struct error *err);
+    /* Optional (NULL: nobody counts): a request was refused with this code before it became the handler's. */
+    void (*refused)(void *ctx, enum error_code code);
 };
 
 /* Where a streamed body comes from. The server calls peek when the socket takes bytes and consume with what it sent. */
@@ -80,6 +86,8 @@ int exchange_each_param(const struct exchange *x, int (*fn)(void *ctx, const cha
 const char *exchange_header(const struct exchange *x, const char *name); /* NULL when absent; case-insensitive; several joined by ", " */
 const char *exchange_body(const struct exchange *x, size_t *ret_len);
 bool exchange_is_http10(const struct exchange *x);
+/* The other end of the connection. */
+struct address exchange_peer(const struct exchange *x);
 
 /* A pointer of the handler's, handed back in gone and sent. */
 void exchange_set_user(struct exchange *x, void *user);

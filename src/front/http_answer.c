@@ -131,6 +131,13 @@ void conn_block(struct conn *c, bool blocked)
         event_del(&c->write_ev);
 }
 
+void conn_delivered(struct conn *c, size_t n)
+{
+    c->delivered += n;
+    if (c->delivered >= HTTP_DELIVERY_PROGRESS_BYTES)
+        conn_timer(c, TIMER_DELIVER);
+}
+
 static ssize_t send_some(struct conn *c, struct iovec *iov, int n)
 {
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
@@ -167,8 +174,7 @@ int conn_flush(struct conn *c)
         return -1;
     c->out_off += (size_t)sent;
     if (c->out_off < c->out.len) {
-        if (sent > 0)
-            conn_timer(c, TIMER_DELIVER); /* the client took something: its time starts again */
+        conn_delivered(c, (size_t)sent);
         return 0;
     }
     c->out.len = c->out_off = 0;
@@ -238,6 +244,7 @@ static void put_extras(struct buf *b, const struct error *err)
 {
     switch (err->code) {
     case ERR_FORBIDDEN: put_field(b, "what", err->what); break;
+    case ERR_SOURCE: put_field(b, "source", err->source); break;
     case ERR_SQL:
         put_field(b, "error_type", err->error_type);
         put_count(b, "position", err->position);

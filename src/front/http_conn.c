@@ -48,6 +48,19 @@ void conn_free(struct conn *c)
     free(c);
 }
 
+struct address exchange_peer(const struct exchange *x)
+{
+    struct conn *c = x->conn;
+    union {
+        struct sockaddr sa;
+        struct sockaddr_storage space;
+    } a;
+    socklen_t len = sizeof a;
+    if (c->peer.kind == ADDRESS_NONE && getpeername(c->fd, &a.sa, &len) == 0)
+        c->peer = address_of(&a.sa);
+    return c->peer;
+}
+
 static bool is_busy(enum conn_state state) { return state == CONN_BUSY || state == CONN_STREAM || state == CONN_FLUSH; }
 
 void conn_set_state(struct conn *c, enum conn_state state)
@@ -203,6 +216,8 @@ void conn_answered(struct conn *c)
 void conn_refuse(struct conn *c, const struct error *err)
 {
     log_event(c->s->log, LOG_DEBUG, "request_refused", LOG_S("code", error_text(err->code)), LOG_S("detail", err->detail));
+    if (c->s->handler.refused)
+        c->s->handler.refused(c->s->ctx, err->code);
     c->close_after = c->unread = true;
     conn_set_state(c, CONN_BUSY);
     conn_timer(c, TIMER_NONE);

@@ -23,6 +23,8 @@
 #define HTTP_REQUESTS_PER_TURN 64         /* pipelined requests of one connection in one turn of the loop */
 #define HTTP_STREAM_TURN_BYTES (1 << 20)  /* body bytes of one connection in one turn of the loop */
 #define HTTP_BODY_PROGRESS_BYTES 1024     /* what a body must bring, or end, within each body_timeout */
+/* What a client must take of an answer, or its rest, within each delivery_timeout: one that drips would hold the ring, and a worker. */
+#define HTTP_DELIVERY_PROGRESS_BYTES (256 * 1024)
 #define HTTP_LINGER_MS 3000
 #define HTTP_LINGER_BYTES (16 << 20)
 #define HTTP_WARM_MS 1000                 /* an idle connection keeps its small buffers for so long */
@@ -112,6 +114,7 @@ struct conn {
     bool close_after;         /* no further request after this answer */
     bool unread;              /* the client may still be sending what nobody reads */
     bool counted;             /* in server->connections */
+    struct address peer;      /* ADDRESS_NONE: nobody has asked yet */
     struct event read_ev, write_ev;
 
     enum read_phase phase;
@@ -134,6 +137,7 @@ struct conn {
     size_t out_off;
     size_t charged;           /* of server->body_bytes */
     size_t linger_left;
+    size_t delivered;         /* bytes the client took since TIMER_DELIVER began */
     struct exchange x;
     struct stream st;
 };
@@ -224,6 +228,8 @@ int conn_send(struct conn *c, struct iovec *iov, int n);
 /* Sends conn->out. 1: all of it, 0: blocked, -1: broken. */
 int conn_flush(struct conn *c);
 void conn_block(struct conn *c, bool blocked);
+/* A client that was slow took n bytes: enough of them start its time again. */
+void conn_delivered(struct conn *c, size_t n);
 /* Answers a CORS preflight or OPTIONS * by itself; false when the request is for the handler. */
 bool http_answer_options(struct exchange *x);
 

@@ -164,7 +164,8 @@ int http_request_check(struct conn *c)
     }
     const char *expect = head_text(x, x->expect_at);
     c->expect_continue = expect && !x->http10 && strcasecmp(expect, "100-continue") == 0;
-    return 0;
+    bool body_follows = x->encodings || ((p->flags & F_CONTENT_LENGTH) && p->content_length > 0);
+    return body_follows && c->s->handler.head ? c->s->handler.head(c->s->ctx, x, &c->s->refusal) : 0;
 }
 
 void exchange_init(struct conn *c)

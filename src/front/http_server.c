@@ -72,6 +72,7 @@ void conn_timer(struct conn *c, enum timer_kind kind)
 {
     append(c, kind);
     c->since_ms = http_now_ms();
+    c->delivered = 0;
 }
 
 /* A timer of no length, not event_active: an event that is made active runs before the loop looks at the sockets again. */
@@ -216,6 +217,8 @@ static void reject(struct http_server *s, int fd)
                      "Content-Length: %d\r\nRetry-After: 1\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s",
                      error_http_status(ERR_OVERLOADED), len, body);
     CHECK(len < (int)sizeof body && n < (int)sizeof text);
+    if (s->handler.refused)
+        s->handler.refused(s->ctx, ERR_OVERLOADED);
     if (send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0 || s->rejects >= REJECTS_MAX) {
         close(fd);
         return;

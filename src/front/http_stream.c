@@ -150,7 +150,7 @@ static enum step step(struct conn *c, size_t *budget)
         return STEP_BLOCKED;
     *budget -= (size_t)sent < *budget ? (size_t)sent : *budget;
     if (c->blocked)
-        conn_timer(c, TIMER_DELIVER); /* the client took something: its time starts again */
+        conn_delivered(c, (size_t)sent);
     if ((size_t)sent < total)
         return STEP_BLOCKED;
     return c->st.complete && c->out.len == 0 ? STEP_DONE : STEP_AGAIN;

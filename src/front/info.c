@@ -1,12 +1,12 @@
 /* What the front tells about the server: health, readiness, status, metrics. It asks no worker. Runs in the front. */
 #include "core/buf.h"
 #include "core/clock.h"
+#include "front/database.h"
 #include "front/front.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TEXT_MAX_BYTES ((size_t)4 << 20)
@@ -32,14 +32,6 @@ static void put_check(struct buf *b, const char *name, bool ok, const char *deta
     buf_printf(b, "%s\"%s\":{\"ok\":%s,\"detail\":", b->data[b->len - 1] == '{' ? "" : ",", name, ok ? "true" : "false");
     put_string(b, detail);
     buf_puts(b, "}");
-}
-
-/* The write-ahead log beside the database, left by a writer; the supervisor looks, the front may not. */
-static bool wal_exists(const struct front *f, int64_t *ret_bytes)
-{
-    int64_t bytes = atomic_load(&f->page->wal_bytes);
-    *ret_bytes = bytes > 0 ? bytes : 0;
-    return bytes >= 0;
 }
 
 /* Which layers hold. Without those that must be there it would not run ([sandbox] require): what is missing is told, and is no failure. */
@@ -71,13 +63,13 @@ void info_readyz(struct front *f, struct exchange *x)
     bool database = workers || !trouble[0];
     bool ready = workers && database && !f->draining;
     char text[160];
-    int64_t wal_bytes = 0;
-    bool wal = wal_exists(f, &wal_bytes);
+    struct database_facts db;
+    database_look(f->page, &db);
     buf_printf(&b, "{\"ready\":%s,\"checks\":{", ready ? "true" : "false");
     snprintf(text, sizeof text, "%u idle, %u busy, %u delivering", c.idle, c.busy, c.draining);
     put_check(&b, "workers", workers, text);
     put_check(&b, "database", database, trouble[0] ? trouble : workers ? "open" : "no worker has opened it yet");
-    snprintf(text, sizeof text, wal ? "present, %" PRId64 " bytes: readers replay it, recover with a writer" : "none", wal_bytes);
+    snprintf(text, sizeof text, db.wal_present ? "present, %" PRId64 " bytes: readers replay it, recover with a writer" : "none", db.wal_bytes);
     put_check(&b, "wal", true, text);
     snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
     put_check(&b, "limits", true, text);
@@ -107,8 +99,9 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     else
         buf_printf(b, "%u", atomic_load(&c->slot));
     buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : "pool", text, pid);
-    if (pw && pw->job)
-        put_string(b, pw->job->query_id);
+    const struct job *job = pw ? pool_worker_job(pw) : NULL;
+    if (job)
+        put_string(b, job->query_id);
     else
         buf_puts(b, "null");
     buf_printf(b, ",\"memory_bytes\":%" PRId64 ",\"queries\":%" PRIu64 "}", p.resident_bytes, atomic_load(&c->queries));
@@ -137,8 +130,8 @@ void info_status(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
     struct pool_counts c = pool_count(f->pool);
-    int64_t wal_bytes = 0;
-    (void)wal_exists(f, &wal_bytes);
+    struct database_facts db;
+    database_look(f->page, &db);
     buf_printf(&b, "{\"version\":\"%s\",\"uptime_s\":%.3f,\"front\":{\"pid\":%d},\"supervisor\":{\"pid\":%d},\"workers\":[", BULKHEAD_VERSION,
                (double)(clock_now_ns() - atomic_load(&f->page->started_ns)) / 1e9, (int)getpid(), atomic_load(&f->page->supervisor_pid));
     bool first = true;
@@ -150,7 +143,12 @@ void info_status(struct front *f, struct exchange *x)
     }
     buf_printf(&b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 "},\"sessions\":[],\"database\":{\"path\":", c.queued, f->cfg->limits.queue_length);
     put_string(&b, f->cfg->database.path);
-    buf_printf(&b, ",\"version\":null,\"wal_bytes\":%" PRId64 "},\"limits\":[", wal_bytes);
+    buf_puts(&b, ",\"version\":");
+    if (db.version[0])
+        put_string(&b, db.version);
+    else
+        buf_puts(&b, "null");
+    buf_printf(&b, ",\"wal_bytes\":%" PRId64 "},\"limits\":[", db.wal_bytes);
     put_limits(&b, f);
     buf_puts(&b, "],\"sandbox\":");
     put_sandbox(&b, f);

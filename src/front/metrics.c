@@ -1,6 +1,7 @@
 /* The text of GET /metrics (Prometheus text format 0.0.4). Runs in the front. */
 #include "front/metrics.h"
 #include "core/buf.h"
+#include "front/database.h"
 #include "front/front.h"
 
 #include <inttypes.h>
@@ -119,6 +120,16 @@ static void put_processes(struct buf *b, const struct front *f)
         buf_printf(b, "process_threads{role=\"%s\"} %d\n", roles[i].role, roles[i].f.threads);
 }
 
+static void put_database(struct buf *b, const struct front *f)
+{
+    struct database_facts db;
+    database_look(f->page, &db);
+    put_one(b, "bulkhead_wal_present", "gauge", "1: a write-ahead log lies beside the database file.", db.wal_present);
+    put_one(b, "bulkhead_wal_bytes", "gauge", "Size of that write-ahead log.", (uint64_t)db.wal_bytes);
+    put_one(b, "bulkhead_spool_bytes", "gauge", "Bytes of results in the spool; this build has none.", 0);
+    put_one(b, "bulkhead_sessions", "gauge", "Open sessions; this build has none.", 0);
+}
+
 bool metrics_write(const struct front *f, struct buf *b)
 {
     const struct metrics *m = &f->metrics;
@@ -129,13 +140,20 @@ bool metrics_write(const struct front *f, struct buf *b)
     put_histogram(b, "bulkhead_queue_seconds", "From a query's arrival to its worker.", &m->queue);
     put_workers(b, f);
     put_supervisor(b, f);
+    put_head(b, "bulkhead_auth_failures_total", "counter", "Requests refused for their API key, by reason.");
+    for (int i = 0; i < AUTH_FAILURES; i++)
+        buf_printf(b, "bulkhead_auth_failures_total{reason=\"%s\"} %" PRIu64 "\n", auth_failure_text((enum auth_failure)i), f->auth.failures[i]);
+    put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
     put_head(b, "bulkhead_statement_cache_total", "counter", "Successful queries by use of the statement cache.");
     for (int i = 0; i < 3; i++)
         buf_printf(b, "bulkhead_statement_cache_total{result=\"%s\"} %" PRIu64 "\n", cache[i], m->cache[i]);
     put_head(b, "bulkhead_result_bytes_total", "counter", "Bytes of results taken by clients, by format.");
-    buf_printf(b, "bulkhead_result_bytes_total{format=\"json\"} %" PRIu64 "\n", m->result_bytes_json);
+    for (int i = 0; i < FORMAT_COUNT; i++)
+        if (format_is_public((enum result_format)i))
+            buf_printf(b, "bulkhead_result_bytes_total{format=\"%s\"} %" PRIu64 "\n", format_name((enum result_format)i), m->result_bytes[i]);
     put_one(b, "bulkhead_http_requests_total", "counter", "HTTP requests that reached the routes.", m->requests);
     put_one(b, "bulkhead_connections", "gauge", "Open client connections.", http_server_connections(f->http));
+    put_database(b, f);
     put_processes(b, f);
     return b->len < b->max;
 }

@@ -1,6 +1,7 @@
 /* The front's counters and histograms, and their text for GET /metrics. Plain memory, one thread. Runs in the front. */
 #pragma once
 #include "core/errors.h"
+#include "core/formats.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +17,7 @@ struct metrics {
     uint64_t queries[ERR_COUNT];  /* answers by code; ERR_OK: success */
     uint64_t rejected[ERR_COUNT]; /* refused before a worker had it */
     uint64_t requests;
-    uint64_t result_bytes_json;
+    uint64_t result_bytes[FORMAT_COUNT];
     uint64_t cache[3];            /* by enum cache_use: bypass, miss, hit */
     struct histogram query, queue;
 };

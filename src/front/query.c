@@ -1,24 +1,15 @@
 /* A query's way through the front: request -> job -> ring -> client. The bytes of a result go from the worker's ring to the socket;
  * nothing here copies or reads them. Runs in the front. */
 #include "core/clock.h"
-#include "core/formats.h"
-#include "front/front.h"
+#include "front/caller.h"
+#include "front/negotiate.h"
+#include "front/query.h"
 #include "front/query_request.h"
+#include "front/waiter.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define CLIENT_ID_HEADER "Bulkhead-Query-Id"
-
-struct query {
-    struct front *f;
-    struct exchange *x; /* NULL: the client has gone */
-    struct job *job;
-    bool schema;        /* GET /v1/schema: not counted as a client's query */
-    bool head_sent;
-    struct query *next, *prev;
-};
 
 static void unlink_query(struct query *q)
 {
@@ -41,7 +32,7 @@ static void count(struct query *q, enum error_code code)
     m->queries[code]++;
     if (code == ERR_OK) {
         m->cache[j->cache]++;
-        m->result_bytes_json += j->bytes;
+        m->result_bytes[j->format] += j->bytes;
     }
     if (j->started_ns) {
         histogram_add(&m->queue, (j->started_ns - j->submitted_ns) / 1000);
@@ -51,11 +42,38 @@ static void count(struct query *q, enum error_code code)
     }
 }
 
+/* The query is over: its record gets its last figures, and who waits for it is told. */
+static void close_record(struct query *q)
+{
+    struct record *rec = q->record;
+    bool awaited = rec->waiters > 0;
+    query_update_record(rec);
+    if (rec->state == JOB_DONE)
+        rec->progress = 1;
+    else
+        record_set_error(rec, &q->job->error);
+    registry_over(q->f->registry, rec);
+    if (awaited)
+        waiters_tell(q->f, rec);
+}
+
 static void finish(struct query *q)
 {
     unlink_query(q);
+    if (q->record)
+        close_record(q);
     job_free(q->job);
     free(q);
+}
+
+/* Its result can't reach anybody any more, although the worker has done its part. */
+static void finish_cancelled(struct query *q, const char *why)
+{
+    error_set(&q->job->error, ERR_CANCELLED, "%s", why);
+    count(q, ERR_CANCELLED);
+    job_set_state(q->job, JOB_CANCELLED);
+    pool_release(q->f->pool, q->job);
+    finish(q);
 }
 
 /* ---- the ring as the body of an answer ---- */
@@ -86,16 +104,27 @@ static void start_stream(struct query *q, int64_t length)
 {
     struct body_source src = {.ctx = q, .peek = body_peek, .consume = body_consume, .all = body_all};
     q->head_sent = true;
-    if (!q->schema)
+    if (!q->schema) {
         exchange_add_header(q->x, "Content-Security-Policy", "sandbox");
-    exchange_stream(q->x, 200, "application/json", length, &src);
+        exchange_add_header(q->x, "Vary", "Accept");
+        if (q->job->truncated && q->form.format != FORMAT_JSON) /* JSON says so itself; known here only if it ended before the head left */
+            exchange_add_header(q->x, "Bulkhead-Truncated", "true");
+    }
+    exchange_stream(q->x, 200, negotiated_content_type(&q->form), length, &src);
 }
 
 /* ---- what the pool tells ---- */
 
+#define CLIENT_LEFT "the client left before it had the whole result"
+
 static bool ring_is_nearly_full(const struct job *job)
 {
     return job->worker && ring_reader_ready(&job->worker->reader) > RING_BYTES - RING_BYTES / 4;
+}
+
+static void drop_ready(struct query *q)
+{
+    pool_consumed(q->f->pool, q->job, ring_reader_ready(&q->job->worker->reader));
 }
 
 static void on_data(struct job *job)
@@ -103,6 +132,10 @@ static void on_data(struct job *job)
     struct query *q = job->owner;
     if (!q->x)
         return; /* being cancelled; what it wrote is dropped with it */
+    if (q->without_body) {
+        drop_ready(q);
+        return;
+    }
     if (!q->head_sent) {
         /* An HTTP/1.0 client gets a Content-Length whenever the result fits the ring. */
         if (exchange_is_http10(q->x) && !ring_is_nearly_full(job))
@@ -116,17 +149,30 @@ static void on_data(struct job *job)
         pool_client_is_slow(q->f->pool, job);
 }
 
+/* The length is the body's that a GET would have got. */
+static void answer_head(struct query *q)
+{
+    drop_ready(q);
+    struct exchange *x = q->x;
+    size_t length = q->job->bytes;
+    exchange_set_user(x, NULL);
+    job_set_state(q->job, JOB_DONE);
+    pool_release(q->f->pool, q->job);
+    finish(q);
+    exchange_answer(x, 200, "application/json", NULL, length);
+}
+
 static void on_end(struct job *job)
 {
     struct query *q = job->owner;
+    query_sample(q, clock_now_ns());
     if (!q->x) {
-        job_set_state(job, JOB_CANCELLED);
-        pool_release(q->f->pool, job);
-        count(q, ERR_CANCELLED);
-        finish(q);
+        finish_cancelled(q, CLIENT_LEFT);
         return;
     }
-    if (q->head_sent)
+    if (q->without_body)
+        answer_head(q);
+    else if (q->head_sent)
         exchange_finish(q->x);
     else
         start_stream(q, (int64_t)ring_reader_ready(&job->worker->reader));
@@ -152,11 +198,9 @@ static const struct job_events events = {.data = on_data, .end = on_end, .failed
 
 /* ---- what the HTTP server tells ---- */
 
-void query_sent(void *ctx, struct exchange *x, void *user)
+static void on_sent(struct asker *a)
 {
-    (void)ctx;
-    (void)x;
-    struct query *q = user;
+    struct query *q = (struct query *)a;
     struct pool *pool = q->f->pool;
     count(q, ERR_OK);
     job_set_state(q->job, JOB_DONE);
@@ -164,21 +208,27 @@ void query_sent(void *ctx, struct exchange *x, void *user)
     finish(q);
 }
 
-void query_client_gone(void *ctx, struct exchange *x, void *user)
+static void on_gone(struct asker *a)
 {
-    (void)ctx;
-    (void)x;
-    struct query *q = user;
-    struct job *job = q->job;
+    struct query *q = (struct query *)a;
     q->x = NULL;
-    if (job->state != JOB_DELIVERING) {
-        pool_cancel(q->f->pool, job, STOP_FOR_CANCEL); /* may end q */
+    if (q->job->state == JOB_DELIVERING)
+        finish_cancelled(q, CLIENT_LEFT);
+    else
+        pool_cancel(q->f->pool, q->job, STOP_FOR_CANCEL); /* may end q */
+}
+
+/* ---- what others ask for ---- */
+
+void query_cancel(struct query *q)
+{
+    if (q->job->state != JOB_DELIVERING) {
+        pool_cancel(q->f->pool, q->job, STOP_FOR_CANCEL);
         return;
     }
-    count(q, ERR_CANCELLED);
-    job_set_state(job, JOB_CANCELLED);
-    pool_release(q->f->pool, job);
-    finish(q);
+    if (q->x)
+        exchange_abort(q->x);
+    finish_cancelled(q, "the query was cancelled while its result was fetched");
 }
 
 /* ---- requests ---- */
@@ -187,9 +237,11 @@ static struct query *query_new(struct front *f, struct exchange *x)
 {
     struct query *q = calloc(1, sizeof *q);
     CHECK(q);
+    q->asker = (struct asker){.gone = on_gone, .sent = on_sent};
     q->f = f;
     q->x = x;
     q->job = job_new();
+    q->job->tenant = tenant_ref(caller_of(f, x).tenant);
     q->job->events = &events;
     q->job->owner = q;
     q->next = f->queries;
@@ -200,28 +252,21 @@ static struct query *query_new(struct front *f, struct exchange *x)
     return q;
 }
 
-static bool id_in_use(const struct front *f, const struct query *but, const char *id)
-{
-    for (const struct query *q = f->queries; q; q = q->next)
-        if (q != but && strcasecmp(q->job->query_id, id) == 0)
-            return true;
-    return false;
-}
-
 /* The client's id, or one of ours, on the job and the answer. */
 static int set_id(struct query *q, struct error *err)
 {
-    const char *chosen = exchange_header(q->x, CLIENT_ID_HEADER);
+    const char *chosen = exchange_header(q->x, QUERY_ID_HEADER);
     char *id = q->job->query_id;
+    struct query_key key;
     query_id_make(q->f, id);
     int ok = 0;
-    if (chosen && !query_id_valid(chosen))
-        ok = error_set(err, ERR_BAD_REQUEST, CLIENT_ID_HEADER " must be a UUID, such as %s", id);
-    else if (chosen && id_in_use(q->f, q, chosen))
+    if (chosen && !query_key_parse(chosen, &key))
+        ok = error_set(err, ERR_BAD_REQUEST, QUERY_ID_HEADER " must be a UUID, such as %s", id);
+    else if (chosen && !registry_id_is_free(q->f->registry, chosen, caller_of(q->f, q->x).key))
         ok = error_set(err, ERR_CONFLICT, "the query id %s is in use", chosen);
     else if (chosen)
         memcpy(id, chosen, QUERY_ID_BYTES);
-    exchange_add_header(q->x, CLIENT_ID_HEADER, id);
+    exchange_add_header(q->x, QUERY_ID_HEADER, id);
     return ok;
 }
 
@@ -245,7 +290,7 @@ static bool charset_is_utf8(const char *header)
 static int known_param(void *ctx, const char *name, const char *value)
 {
     (void)value;
-    static const char *const known[] = {"timeout", "format", "max_rows"};
+    static const char *const known[] = {"timeout", "format", "max_rows", "big_numbers"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             return 0;
@@ -264,12 +309,12 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
 {
     struct exchange *x = q->x;
     const struct config *c = q->f->cfg;
-    struct query_limits limits = {c->limits.max_sql_bytes, c->limits.timeout_ms, c->limits.timeout_max_ms};
+    int64_t timeout_max_ms = q->job->tenant->limits.timeout_max_ms; /* at most the server's */
+    struct query_limits limits = {c->limits.max_sql_bytes, c->limits.timeout_ms < timeout_max_ms ? c->limits.timeout_ms : timeout_max_ms,
+                                  timeout_max_ms};
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type");
-    if (!accept_allows(exchange_header(x, "Accept"), "application/json"))
-        return error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: application/json");
     if (type && !charset_is_utf8(type))
         return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "the body must be UTF-8");
     if (type && media_is(type, "application/json"))
@@ -277,11 +322,23 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
     if (type && (media_is(type, "text/plain") || media_is(type, "application/sql"))) {
         if (exchange_each_param(x, known_param, err) < 0)
             return -1;
-        return query_request_from_text(body, len, exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
-                                       &limits, r, err);
+        struct query_texts texts = {exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
+                                    exchange_param(x, "big_numbers")};
+        return query_request_from_text(body, len, &texts, &limits, r, err);
     }
     return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type %s%.60s%s is not supported; send application/json, text/plain or application/sql",
                      type ? "'" : "is missing and", type ? type : "", type ? "'" : "");
+}
+
+/* The request as a whole, with the form of its answer. */
+static int read_request(struct query *q, struct query_request *r, struct error *err)
+{
+    if (parse(q, r, err) < 0)
+        return -1;
+    if (negotiate(r->format, exchange_header(q->x, "Accept"), &q->form, err) == 0)
+        return 0;
+    query_request_clear(r);
+    return -1;
 }
 
 /* A query that never became a job. */
@@ -296,9 +353,19 @@ static void refuse(struct query *q, const struct error *err)
 static void submit(struct query *q)
 {
     struct error err;
-    exchange_set_user(q->x, q);
-    if (pool_submit(q->f->pool, q->job, &err) < 0)
-        refuse(q, &err);
+    struct front *f = q->f;
+    exchange_set_user(q->x, &q->asker);
+    if (!q->schema) {
+        q->record = registry_add(f->registry, q->job->query_id, caller_of(f, q->x).key, q->job->sql, q->job->sql_len);
+        q->record->live = q;
+        gone_note(&f->page->queries, gone_hash(q->record->key.high, q->record->key.low, q->record->owner));
+    }
+    if (pool_submit(f->pool, q->job, &err) == 0)
+        return;
+    if (q->record)
+        registry_drop(f->registry, q->record);
+    q->record = NULL;
+    refuse(q, &err);
 }
 
 void query_post(struct front *f, struct exchange *x)
@@ -306,7 +373,7 @@ void query_post(struct front *f, struct exchange *x)
     struct query *q = query_new(f, x);
     struct query_request r;
     struct error err;
-    if (set_id(q, &err) < 0 || parse(q, &r, &err) < 0) {
+    if (set_id(q, &err) < 0 || read_request(q, &r, &err) < 0) {
         refuse(q, &err);
         return;
     }
@@ -317,7 +384,8 @@ void query_post(struct front *f, struct exchange *x)
     j->params_len = r.params_len;
     j->timeout_ms = r.timeout_ms;
     j->max_rows = r.max_rows;
-    j->format = FORMAT_JSON;
+    j->format = q->form.format;
+    j->big_numbers_as_text = r.big_numbers_as_text;
     submit(q);
 }
 
@@ -325,11 +393,14 @@ void query_schema(struct front *f, struct exchange *x)
 {
     struct query *q = query_new(f, x);
     q->schema = true;
+    q->without_body = exchange_method(x) == HTTP_M_HEAD;
     struct job *j = q->job;
     query_id_make(f, j->query_id);
     j->sql = strdup("");
     CHECK(j->sql);
     j->timeout_ms = f->cfg->limits.timeout_ms;
+    if (j->timeout_ms > j->tenant->limits.timeout_max_ms)
+        j->timeout_ms = j->tenant->limits.timeout_max_ms;
     j->format = FORMAT_RAW; /* with no SQL: the worker's own statement for the schema */
     submit(q);
 }

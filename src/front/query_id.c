@@ -1,4 +1,4 @@
-/* Query ids: made with 128 random bits, or chosen by the client in the same form. Runs in the front. */
+/* Query ids: made with 128 random bits. (Clients may choose them in the same form: query_key_parse.) Runs in the front. */
 #include "front/front.h"
 
 #include <errno.h>
@@ -31,17 +31,4 @@ void query_id_make(struct front *f, char ret[QUERY_ID_BYTES])
         *p++ = hex[r[i] & 15];
     }
     *p = 0;
-}
-
-bool query_id_valid(const char *text)
-{
-    if (strlen(text) != QUERY_ID_BYTES - 1)
-        return false;
-    for (int i = 0; i < QUERY_ID_BYTES - 1; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f') || (text[i] >= 'A' && text[i] <= 'F');
-        if (dash ? text[i] != '-' : !hex)
-            return false;
-    }
-    return true;
 }

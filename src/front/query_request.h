@@ -1,6 +1,7 @@
 /* The body of POST /v1/query as a checked value. Pure functions on bytes; knows JSON, not sockets. Runs in the front. */
 #pragma once
 #include "core/errors.h"
+#include "core/formats.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,13 +18,21 @@ struct query_request {
     size_t params_len;
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
+    enum result_format format; /* FORMAT_COUNT: not named, Accept decides */
+    bool big_numbers_as_text;
 };
+
+/* What statement and parameters may have together: a worker has room for so much (link/ring.h). */
+int64_t query_request_bytes(const struct query_limits *limits);
 
 /* Both: 0; or -1 with *err (bad_request, payload_too_large, not_acceptable) and nothing to free. */
 int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err);
-/* Texts of the query string; NULL: absent. */
-int query_request_from_text(const char *body, size_t len, const char *timeout, const char *format, const char *max_rows,
-                            const struct query_limits *limits, struct query_request *ret, struct error *err);
+/* Values of the query string; NULL: absent. */
+struct query_texts {
+    const char *timeout, *format, *max_rows, *big_numbers;
+};
+int query_request_from_text(const char *body, size_t len, const struct query_texts *texts, const struct query_limits *limits,
+                            struct query_request *ret, struct error *err);
 void query_request_clear(struct query_request *r);
 
 /* Integers that don't fit 64 bits would lose digits in the JSON parser: rewrites them, outside strings, to

@@ -41,13 +41,45 @@ static struct rule rule_of(uint32_t type)
     case CONTROL_FENCED:
         r.bytes = sizeof(struct control_layers);
         break;
+    case CONTROL_WANT:
+        r.bytes = sizeof(struct control_want);
+        break;
+    case CONTROL_UNWANT:
+        r.bytes = sizeof(struct control_unwant);
+        break;
+    case CONTROL_WANT_FAILED:
+        r.bytes = sizeof(struct control_want_failed);
+        break;
+    case CONTROL_SOURCES_CHANGED:
+        r.bytes = sizeof(struct control_set);
+        break;
     case CONTROL_CONFIG:
+    case CONTROL_KEYS:
         r.fds = 1;
         break;
     default:
         break;
     }
     return r;
+}
+
+/* The supervisor believes nothing of this; the front takes its word. */
+static bool fields_are_sound(const union control_message *m)
+{
+    switch ((enum control_type)m->type) {
+    case CONTROL_START_FAILED:
+        return memchr(m->start_failed.text, 0, sizeof m->start_failed.text) != NULL;
+    case CONTROL_WANT:
+        return m->want.want != 0 && (m->want.kind == WORKER_KIND_SESSION || m->want.kind == WORKER_KIND_SOURCES) &&
+               memchr(m->want.set, 0, sizeof m->want.set) && source_set_valid(m->want.set);
+    case CONTROL_LAYERS:
+    case CONTROL_FENCED:
+        return memchr(m->layers.text, 0, sizeof m->layers.text) != NULL;
+    case CONTROL_SOURCES_CHANGED:
+        return memchr(m->set.set, 0, sizeof m->set.set) && source_set_valid(m->set.set);
+    default:
+        return true;
+    }
 }
 
 int control_send(int sock, const void *message, const int *fds, int nfds)
@@ -73,10 +105,7 @@ int control_receive(int sock, bool from_front, union control_message *ret, int r
         struct rule r = rule_of(m.type);
         ok = (size_t)n == r.bytes && r.from_front == from_front && r.fds == nfds;
     }
-    if (ok && m.type == CONTROL_START_FAILED)
-        ok = memchr(m.start_failed.text, 0, sizeof m.start_failed.text) != NULL;
-    if (ok && (m.type == CONTROL_LAYERS || m.type == CONTROL_FENCED))
-        ok = memchr(m.layers.text, 0, sizeof m.layers.text) != NULL;
+    ok = ok && fields_are_sound(&m);
     if (!ok) {
         for (int i = 0; i < nfds; i++)
             close(fds[i]);

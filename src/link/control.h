@@ -7,6 +7,9 @@
 #pragma once
 #include "core/errors.h"
 #include "core/layers.h"
+#include "core/source.h"
+#include "link/inherit.h"
+#include "link/gone.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,7 +54,16 @@ struct control_cell {
     _Atomic int32_t pid;
     _Atomic uint32_t state; /* enum worker_state */
     _Atomic uint32_t slot;
+    _Atomic uint32_t kind;  /* enum worker_kind */
     _Atomic uint64_t stopping; /* job << 8 | enum stop_stage: how far the ladder has gone for that job */
+};
+
+/* The database's file as the supervisor last saw it: the front has no right to look. `turn` is odd while it is being written. */
+struct control_database {
+    _Atomic uint32_t turn;
+    _Atomic uint64_t inode; /* 0: no such file */
+    _Atomic int64_t changed_s, changed_ns, bytes;
+    _Atomic int64_t wal_bytes; /* the log beside it; -1: none */
 };
 
 struct control_page {
@@ -63,9 +75,11 @@ struct control_page {
     _Atomic uint64_t spawns, front_starts;
     _Atomic int32_t supervisor_pid;
     _Atomic int32_t supervisor_fds; /* how many it has open */
-    _Atomic int64_t wal_bytes;      /* the log beside the database; -1: none */
     _Atomic int64_t started_ns;
+    struct control_database database;
     struct control_cell cell[CONTROL_CELLS];
+    /* front: queries that it took; apart from the others, so that a flood of these does not push them out: those with a result to be fetched */
+    struct gone_ring queries, results;
 };
 
 struct control_assign {
@@ -74,8 +88,31 @@ struct control_assign {
     uint32_t cell;
     uint32_t slot;
     int32_t pid;
-    uint32_t pad;
+    uint32_t kind; /* enum worker_kind */
     uint64_t request_bytes;
+    uint32_t want; /* the request it answers; 0: it is for the pool */
+    uint32_t pad;
+};
+struct control_want {
+    uint32_t type;
+    uint32_t want; /* the front's number for it, never 0, never used again by that front */
+    uint32_t kind; /* WORKER_KIND_SESSION or WORKER_KIND_SOURCES */
+    uint32_t pad;
+    char set[SOURCE_SET_BYTES]; /* core/source.h */
+};
+struct control_unwant {
+    uint32_t type;
+    uint32_t want;
+};
+struct control_want_failed {
+    uint32_t type;
+    uint32_t want;
+    struct error error; /* source_error, unavailable, overloaded, not_found */
+};
+struct control_set {
+    uint32_t type;
+    uint32_t pad;
+    char set[SOURCE_SET_BYTES];
 };
 struct control_died {
     uint32_t type;
@@ -101,7 +138,7 @@ struct control_layers { /* LAYERS: all that are known; FENCED: the front's own *
     char text[LAYERS_TEXT_MAX]; /* a report (core/layers.h) */
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, DRAIN, UP, DRAINED */
+struct control_plain { /* CONFIG, KEYS, DRAIN, UP, DRAINED */
     uint32_t type;
     uint32_t flags;
 };
@@ -111,6 +148,10 @@ union control_message {
     struct control_died died;
     struct control_start_failed start_failed;
     struct control_replace replace;
+    struct control_want want;
+    struct control_unwant unwant;
+    struct control_want_failed want_failed;
+    struct control_set set;
     struct control_plain plain;
     struct control_layers layers;
 };

@@ -2,16 +2,29 @@
  * Runs in every process. */
 #pragma once
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID (to become; 0: none) DATA_BYTES (RLIMIT_DATA;
- * 0: none).
+/* What a worker is for: which limits it has, and whether it may keep something from one query to the next. */
+enum worker_kind {
+    WORKER_KIND_POOL,    /* any caller's query, one after the other */
+    WORKER_KIND_SESSION, /* one session's, whose state it keeps */
+    WORKER_KIND_SOURCES, /* one request with sources; also a warm one that waits for a request or a session */
+    WORKER_KINDS
+};
+static inline const char *worker_kind_text(enum worker_kind kind)
+{
+    return kind == WORKER_KIND_SESSION ? "session" : kind == WORKER_KIND_SOURCES ? "sources" : "pool";
+}
+
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) KIND ("pool", or "dedicated" for the others: what such a worker
+ * becomes is decided when it is assigned) UID (to become; 0: none) DATA_BYTES (RLIMIT_DATA; 0: none).
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
-#define WORKER_ARGUMENTS 7 /* argc */
+#define WORKER_ARGUMENTS 8 /* argc */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */
     WORKER_FD_STATUS,   /* a pipe: one record, "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
-                           "S<text>" = a layer that the configuration requires is not in force */
+                           "S<source>\n<text>" = for that source's sake; "J<text>" = a layer of the sandbox that is required is not in force */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
+    WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */
     WORKER_FD_END
 };
 
@@ -21,6 +34,7 @@ enum front_fd {
     FRONT_FD_PAGE,
     FRONT_FD_NUDGE, /* eventfd: the supervisor looks at the page */
     FRONT_FD_CONFIG,
+    FRONT_FD_KEYS,  /* the key file's text, sealed; empty when there is none */
     FRONT_FD_LISTEN /* the first listener; the others follow */
 };
 

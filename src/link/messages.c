@@ -1,6 +1,7 @@
 /* Sending, receiving and checking the link's messages. Runs in front, worker and the command line. */
 #include "link/messages.h"
 #include "core/fd.h"
+#include "core/formats.h"
 
 #include <errno.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static bool worker_may_report(const struct error *e)
     default:
         return false;
     }
-    return terminated(e->error_type, sizeof e->error_type) && terminated(e->what, sizeof e->what) &&
+    return terminated(e->error_type, sizeof e->error_type) && terminated(e->what, sizeof e->what) && terminated(e->source, sizeof e->source) &&
            terminated(e->detail, sizeof e->detail) && (unsigned)e->stopped_by < STOP_COUNT && e->position >= 0 &&
            e->limit_bytes >= 0;
 }
@@ -62,7 +63,7 @@ bool link_check(const union link_message *m, size_t len, enum link_side sender, 
         return false;
     switch ((enum link_type)m->type) {
     case LINK_RUN:
-        return terminated(m->run.query_id, sizeof m->run.query_id);
+        return terminated(m->run.query_id, sizeof m->run.query_id) && m->run.format < FORMAT_COUNT && m->run.big_numbers_as_text <= 1;
     case LINK_END:
         return m->end.truncated <= 1 && m->end.spent <= 1 && m->end.cache <= 2 && m->end.exec_us >= 0;
     case LINK_FAIL:

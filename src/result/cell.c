@@ -141,33 +141,73 @@ QUOTED(json_timestamp_tz, put_timestamp_tz)
 QUOTED(json_interval, put_interval)
 QUOTED(json_uuid, put_uuid)
 
+/* ---- big numbers as text: what a double can't hold, and what has a scale ---- */
+
+#define SAFE_MAX 9007199254740991 /* 2^53 - 1: the last integer that no other one rounds to */
+
+CELL(big_bigint)
+{
+    int64_t v = AT(int64_t);
+    if (v >= -SAFE_MAX && v <= SAFE_MAX)
+        return number_put_i64(p, v);
+    *p = '"';
+    p = number_put_i64(p + 1, v);
+    *p = '"';
+    return p + 1;
+}
+CELL(big_ubigint)
+{
+    uint64_t v = AT(uint64_t);
+    if (v <= SAFE_MAX)
+        return number_put_u64(p, v);
+    *p = '"';
+    p = number_put_u64(p + 1, v);
+    *p = '"';
+    return p + 1;
+}
+/* All places of its scale, and always a digit in front of the point. */
+CELL(whole_decimal) { return number_put_decimal(p, load_decimal(c, row), c->scale, true); }
+QUOTED(big_hugeint, put_hugeint)
+QUOTED(big_uhugeint, put_uhugeint)
+QUOTED(big_decimal, whole_decimal)
+
 #define NUMBERS                                                                                                           \
     [COL_BOOLEAN] = put_boolean, [COL_TINYINT] = put_tinyint, [COL_SMALLINT] = put_smallint,                              \
-    [COL_INTEGER] = put_integer, [COL_BIGINT] = put_bigint, [COL_UTINYINT] = put_utinyint,                                \
-    [COL_USMALLINT] = put_usmallint, [COL_UINTEGER] = put_uinteger, [COL_UBIGINT] = put_ubigint,                          \
-    [COL_HUGEINT] = put_hugeint, [COL_UHUGEINT] = put_uhugeint
+    [COL_INTEGER] = put_integer, [COL_UTINYINT] = put_utinyint, [COL_USMALLINT] = put_usmallint,                          \
+    [COL_UINTEGER] = put_uinteger
+
+#define JSON_REST                                                                                                         \
+    [COL_FLOAT] = json_float, [COL_DOUBLE] = json_double, [COL_DATE] = json_date, [COL_TIME] = json_time,                 \
+    [COL_TIME_NS] = json_time_ns, [COL_TIME_TZ] = json_time_tz, [COL_TIMESTAMP_S] = json_timestamp_s,                     \
+    [COL_TIMESTAMP_MS] = json_timestamp_ms, [COL_TIMESTAMP] = json_timestamp, [COL_TIMESTAMP_NS] = json_timestamp_ns,     \
+    [COL_TIMESTAMP_TZ] = json_timestamp_tz, [COL_INTERVAL] = json_interval, [COL_UUID] = json_uuid, [COL_SQLNULL] = json_null
 
 const cell_put_fn cell_json[COL_TYPE_COUNT] = {
     NUMBERS,
-    [COL_FLOAT] = json_float,
-    [COL_DOUBLE] = json_double,
+    [COL_BIGINT] = put_bigint,
+    [COL_UBIGINT] = put_ubigint,
+    [COL_HUGEINT] = put_hugeint,
+    [COL_UHUGEINT] = put_uhugeint,
     [COL_DECIMAL] = json_decimal,
-    [COL_DATE] = json_date,
-    [COL_TIME] = json_time,
-    [COL_TIME_NS] = json_time_ns,
-    [COL_TIME_TZ] = json_time_tz,
-    [COL_TIMESTAMP_S] = json_timestamp_s,
-    [COL_TIMESTAMP_MS] = json_timestamp_ms,
-    [COL_TIMESTAMP] = json_timestamp,
-    [COL_TIMESTAMP_NS] = json_timestamp_ns,
-    [COL_TIMESTAMP_TZ] = json_timestamp_tz,
-    [COL_INTERVAL] = json_interval,
-    [COL_UUID] = json_uuid,
-    [COL_SQLNULL] = json_null,
+    JSON_REST,
+};
+
+const cell_put_fn cell_json_big[COL_TYPE_COUNT] = {
+    NUMBERS,
+    [COL_BIGINT] = big_bigint,
+    [COL_UBIGINT] = big_ubigint,
+    [COL_HUGEINT] = big_hugeint,
+    [COL_UHUGEINT] = big_uhugeint,
+    [COL_DECIMAL] = big_decimal,
+    JSON_REST,
 };
 
 const cell_put_fn cell_varchar[COL_TYPE_COUNT] = {
     NUMBERS,
+    [COL_BIGINT] = put_bigint,
+    [COL_UBIGINT] = put_ubigint,
+    [COL_HUGEINT] = put_hugeint,
+    [COL_UHUGEINT] = put_uhugeint,
     [COL_FLOAT] = put_float,
     [COL_DOUBLE] = put_double,
     [COL_DECIMAL] = put_decimal,

@@ -6,29 +6,33 @@
 
 static const cell_put_fn no_cells[COL_TYPE_COUNT];
 
-static int put_string(struct sink *sink, const struct column *c, uint64_t row)
+static int put_string(const struct encoder *e, struct sink *sink, const struct column *c, uint64_t row)
 {
+    (void)e;
     const struct column_string *s = column_string_at(c, row);
     return escape_put_csv(sink, column_string_data(s), s->length);
 }
 
-static int put_enum(struct sink *sink, const struct column *c, uint64_t row)
+static int put_enum(const struct encoder *e, struct sink *sink, const struct column *c, uint64_t row)
 {
+    (void)e;
     uint64_t i = column_enum_index(c, row);
     return escape_put_csv(sink, (const uint8_t *)c->enum_text[i], c->enum_length[i]);
 }
 
 /* In quotes always: the text is made on the way. */
-static int put_quoted(struct sink *sink, const struct column *c, uint64_t row)
+static int put_quoted(const struct encoder *e, struct sink *sink, const struct column *c, uint64_t row)
 {
+    (void)e;
     struct text t = {sink, TEXT_CSV, false};
     if (sink_write(sink, "\"", 1) < 0 || varchar_put(&t, c, row) < 0)
         return -1;
     return sink_write(sink, "\"", 1);
 }
 
-static int put_plain(struct sink *sink, const struct column *c, uint64_t row)
+static int put_plain(const struct encoder *e, struct sink *sink, const struct column *c, uint64_t row)
 {
+    (void)e;
     struct text t = {sink, TEXT_PLAIN, false};
     return varchar_put(&t, c, row);
 }
@@ -65,10 +69,10 @@ static int put_row(const struct encoder *e, struct sink *sink, const struct colu
 {
     for (uint32_t i = 0; i < e->column_count;) {
         const struct plan *plan = &e->plan[i];
-        if (!plan->cell) {
+        if (plan->run == 0) {
             if (i > 0 && sink_write(sink, ",", 1) < 0)
                 return -1;
-            if (!varchar_is_null(&columns[i], row) && plan->value(sink, &columns[i], row) < 0)
+            if (!varchar_is_null(&columns[i], row) && plan->value(e, sink, &columns[i], row) < 0)
                 return -1;
             i++;
             continue;
@@ -76,7 +80,7 @@ static int put_row(const struct encoder *e, struct sink *sink, const struct colu
         uint8_t *p = sink_reserve(sink, plan->reserve);
         if (!p)
             return -1;
-        for (uint32_t end = i + plan->reserve / FORMAT_CELL_MAX; i < end; i++) {
+        for (uint32_t end = i + plan->run; i < end; i++) {
             if (i > 0)
                 *p++ = ',';
             if (!column_is_null(&columns[i], row))
@@ -101,7 +105,7 @@ static int end(struct encoder *e, struct sink *sink, const struct result_tail *t
     return 0;
 }
 
-const struct format format_csv = {begin, rows, end, cell_varchar, values};
+const struct format format_csv = {.begin = begin, .rows = rows, .end = end, .cells = cell_varchar, .values = values};
 
 static int raw_begin(struct encoder *e, struct sink *sink, const struct result_head *head)
 {
@@ -112,11 +116,11 @@ static int raw_begin(struct encoder *e, struct sink *sink, const struct result_h
 static int raw_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
 {
     for (uint64_t row = 0; e->column_count > 0 && row < count; row++)
-        if (!varchar_is_null(&columns[0], row) && put_plain(sink, &columns[0], row) < 0)
+        if (!varchar_is_null(&columns[0], row) && put_plain(e, sink, &columns[0], row) < 0)
             return -1;
     return 0;
 }
 
 static const value_put_fn raw_values[COL_TYPE_COUNT] = {[0 ... COL_TYPE_COUNT - 1] = put_plain};
 
-const struct format format_raw = {raw_begin, raw_rows, end, no_cells, raw_values};
+const struct format format_raw = {.begin = raw_begin, .rows = raw_rows, .end = end, .cells = no_cells, .values = raw_values};

@@ -12,42 +12,57 @@ static void plan_columns(struct encoder *e)
     for (uint32_t i = 0; i < e->column_count; i++) {
         struct plan *p = &e->plan[i];
         enum column_type type = e->columns[i].type;
-        p->cell = e->format->cells[type];
+        p->cell = e->cells[type];
         p->value = e->format->values[type];
-        if (!p->cell) {
-            CHECK(p->value);
+        CHECK(p->cell || p->value);
+        uint32_t bytes = FORMAT_CELL_MAX + p->key_room;
+        if (!p->cell || p->alone) {
             first = NULL;
             continue;
         }
-        if (!first || first->reserve == FORMAT_CELL_MAX * FORMAT_RUN_MAX)
+        if (!first || first->run == FORMAT_RUN_MAX || first->reserve + bytes > SINK_RESERVE_MAX)
             first = p;
-        first->reserve += FORMAT_CELL_MAX;
+        first->reserve += bytes;
+        first->run++;
     }
 }
 
 static const struct format *const formats[FORMAT_COUNT] = {
     [FORMAT_JSON] = &format_json,
+    [FORMAT_NDJSON] = &format_ndjson,
     [FORMAT_CSV] = &format_csv,
     [FORMAT_RAW] = &format_raw,
 };
 
 bool encoder_can(enum result_format format) { return (unsigned)format < FORMAT_COUNT && formats[format]; }
 
-struct encoder *encoder_new(enum result_format format, const struct column *columns, uint32_t column_count)
+struct encoder *encoder_new(const struct encoder_options *options, const struct column *columns, uint32_t column_count)
 {
-    if (!encoder_can(format))
+    if (!encoder_can(options->format))
         return NULL;
     struct encoder *e = calloc(1, sizeof(*e) + column_count * sizeof(e->plan[0]));
     if (!e)
         return NULL;
-    e->format = formats[format];
+    e->format = formats[options->format];
+    e->options = *options;
+    e->cells = options->big_numbers_as_text && e->format->cells_big ? e->format->cells_big : e->format->cells;
     e->columns = columns;
     e->column_count = column_count;
-    plan_columns(e);
+    if (e->format->open && !e->format->open(e)) {
+        encoder_free(e);
+        return NULL;
+    }
+    if (e->format->values)
+        plan_columns(e);
     return e;
 }
 
-void encoder_free(struct encoder *e) { free(e); }
+void encoder_free(struct encoder *e)
+{
+    if (e && e->format->close)
+        e->format->close(e);
+    free(e);
+}
 
 int encoder_begin(struct encoder *e, struct sink *sink, const struct result_head *head)
 {

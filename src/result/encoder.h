@@ -6,8 +6,13 @@
 #include "result/sink.h"
 #include <stdbool.h>
 
-/* The formats (core/formats.h): JSON is the contract's object: query_id, columns, data, rows, truncated, stats. CSV is RFC 4180 with a header
- * line; NULL is an empty field, an empty string is "". */
+/* The formats (core/formats.h): JSON is the contract's object: query_id, columns, data, rows, truncated, stats. NDJSON is one object per row
+ * and line, with the column names as keys. CSV is RFC 4180 with a header line; NULL is an empty field, an empty string is "". */
+
+struct encoder_options {
+    enum result_format format;
+    bool big_numbers_as_text; /* JSON, NDJSON: integers beyond +-(2^53 - 1), and all HUGEINT, UHUGEINT, BIGNUM and DECIMAL, as strings */
+};
 
 struct result_head {
     const char *query_id; /* NUL-terminated; only JSON uses it */
@@ -24,7 +29,7 @@ struct encoder;
 
 /* Makes an encoder for these columns, whose types stay as they are while it lives (data pointers change per batch).
  * NULL when out of memory, or when this build does not write that format (encoder_can). All allocation happens here, none per row. Free with encoder_free (accepts NULL). */
-struct encoder *encoder_new(enum result_format format, const struct column *columns, uint32_t column_count);
+struct encoder *encoder_new(const struct encoder_options *options, const struct column *columns, uint32_t column_count);
 bool encoder_can(enum result_format format);
 void encoder_free(struct encoder *e);
 

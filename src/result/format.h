@@ -4,31 +4,41 @@
 #include "result/encoder.h"
 
 /* Writes one value of unbounded length, not NULL. 0, or -1: stop. */
-typedef int (*value_put_fn)(struct sink *sink, const struct column *c, uint64_t row);
+typedef int (*value_put_fn)(const struct encoder *e, struct sink *sink, const struct column *c, uint64_t row);
 
 /* How the value of one column is written, worked out once: either `cell` (bounded) or `value`. */
 struct plan {
     cell_put_fn cell;
     value_put_fn value;
-    /* Set for the first of a run of bounded columns: room for all of them, so that they share one reserve. */
-    uint32_t reserve;
+    const uint8_t *key;  /* what stands in front of the value; NULL: the format's separator */
+    uint32_t key_length;
+    uint32_t key_room;   /* bytes that copying the key may touch */
+    bool alone;          /* never part of a run */
+    /* Set for the first of a run of bounded columns: their number, and the room for all of them, so that they share one reserve. */
+    uint32_t run, reserve;
 };
 
 struct format {
+    /* Optional: what the format needs besides; false: out of memory. */
+    bool (*open)(struct encoder *e);
+    void (*close)(struct encoder *e);
     int (*begin)(struct encoder *e, struct sink *sink, const struct result_head *head);
     int (*rows)(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count);
     int (*end)(struct encoder *e, struct sink *sink, const struct result_tail *tail);
-    /* the two tables of values by type: bounded ones; the others */
-    const cell_put_fn *cells;
+    /* Values by type: bounded ones (and the same with big numbers as text, NULL: no difference); the others. NULL: the format has its own way. */
+    const cell_put_fn *cells, *cells_big;
     const value_put_fn *values;
 };
-extern const struct format format_json, format_csv, format_raw;
+extern const struct format format_json, format_ndjson, format_csv, format_raw;
 
 struct encoder {
     const struct format *format;
+    struct encoder_options options;
+    const cell_put_fn *cells;
     const struct column *columns; /* for the head: names and types */
     uint32_t column_count;
     bool any_row; /* written so far */
+    void *state;  /* the format's own */
     struct plan plan[];
 };
 

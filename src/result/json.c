@@ -1,183 +1,59 @@
-/* The contract's JSON object. Runs in the worker.
- * Values are what the engine's to_json gives, text for text, but for what would be no JSON: NaN and infinities are strings, and
- * a zero stands in front of a decimal's point. */
-#include "result/bytes.h"
+/* JSON in two forms: the contract's object with its array of rows, and NDJSON: a line with one object for each row. Runs in the worker. */
+#include "result/json_value.h"
+#include "core/errors.h"
 #include "result/escape.h"
-#include "result/format.h"
-#include "result/json_text.h"
+#include "result/names.h"
 #include "result/number.h"
 #include "result/varchar.h"
+#include <stdlib.h>
 
-static int put_literal(struct sink *sink, const char *s) { return sink_write(sink, s, strlen(s)); }
-static int put_name(struct sink *sink, const char *s) { return escape_put_json(sink, (const uint8_t *)s, strlen(s)); }
+/* Keys are copied in blocks of this size, so there must be room for a whole one behind them. */
+#define KEY_BLOCK 16
+/* Beyond this length a key has no place in a shared reserve. */
+#define KEY_SHORT 1024
 
-static const value_put_fn values[COL_TYPE_COUNT];
-
-/* Any value, also NULL. */
-static int put_any(struct sink *sink, const struct column *c, uint64_t row)
+static uint8_t *copy_key(uint8_t *p, const struct plan *plan)
 {
+    for (uint32_t i = 0; i < plan->key_length; i += KEY_BLOCK)
+        memcpy(p + i, plan->key + i, KEY_BLOCK);
+    return p + plan->key_length;
+}
+
+/* One unbounded column, with what stands in front of it. */
+static int put_value(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row, uint32_t i)
+{
+    const struct plan *plan = &e->plan[i];
+    const struct column *c = &columns[i];
+    if (plan->key ? sink_write(sink, plan->key, plan->key_length) < 0 : i > 0 && json_put_literal(sink, ",") < 0)
+        return -1;
     if (varchar_is_null(c, row))
-        return put_literal(sink, "null");
-    cell_put_fn cell = cell_json[c->type];
-    if (!cell)
-        return values[c->type](sink, c, row);
-    uint8_t *p = sink_reserve(sink, CELL_MAX);
+        return json_put_literal(sink, "null");
+    if (plan->value)
+        return plan->value(e, sink, c, row);
+    uint8_t *p = sink_reserve(sink, CELL_MAX); /* behind a very long key */
     if (!p)
         return -1;
-    sink->pos = cell(p, c, row);
+    sink->pos = e->cells[c->type](p, c, row);
     return 0;
 }
 
-static int put_string(struct sink *sink, const struct column *c, uint64_t row)
-{
-    const struct column_string *s = column_string_at(c, row);
-    return escape_put_json(sink, column_string_data(s), s->length);
-}
-
-static int put_enum(struct sink *sink, const struct column *c, uint64_t row)
-{
-    uint64_t i = column_enum_index(c, row);
-    return escape_put_json(sink, (const uint8_t *)c->enum_text[i], c->enum_length[i]);
-}
-
-static int put_json_text(struct sink *sink, const struct column *c, uint64_t row)
-{
-    const struct column_string *s = column_string_at(c, row);
-    return json_text_put(sink, column_string_data(s), s->length);
-}
-
-/* The cast to VARCHAR as a JSON string. */
-static int put_as_text(struct sink *sink, const struct column *c, uint64_t row)
-{
-    struct text t = {sink, TEXT_JSON, false};
-    if (put_literal(sink, "\"") < 0 || varchar_put(&t, c, row) < 0)
-        return -1;
-    return put_literal(sink, "\"");
-}
-
-static int put_bignum(struct sink *sink, const struct column *c, uint64_t row)
-{
-    struct text t = {sink, TEXT_PLAIN, false};
-    return varchar_put(&t, c, row);
-}
-
-static int put_items(struct sink *sink, const struct column *child, uint64_t first, uint64_t count)
-{
-    if (put_literal(sink, "[") < 0)
-        return -1;
-    for (uint64_t i = first; i < first + count; i++) {
-        if (i > first && put_literal(sink, ",") < 0)
-            return -1;
-        if (put_any(sink, child, i) < 0)
-            return -1;
-    }
-    return put_literal(sink, "]");
-}
-
-static int put_list(struct sink *sink, const struct column *c, uint64_t row)
-{
-    const struct column_list *list = &((const struct column_list *)c->data)[row];
-    return put_items(sink, &c->children[0], list->offset, list->length);
-}
-
-static int put_array(struct sink *sink, const struct column *c, uint64_t row)
-{
-    return put_items(sink, &c->children[0], row * c->array_size, c->array_size);
-}
-
-static int put_struct(struct sink *sink, const struct column *c, uint64_t row)
-{
-    for (uint32_t i = 0; i < c->child_count; i++)
-        if (put_literal(sink, i ? "," : "{") < 0 || put_name(sink, c->children[i].name) < 0 || put_literal(sink, ":") < 0 ||
-            put_any(sink, &c->children[i], row) < 0)
-            return -1;
-    return put_literal(sink, c->child_count ? "}" : "{}");
-}
-
-static int put_map(struct sink *sink, const struct column *c, uint64_t row)
-{
-    const struct column_list *list = &((const struct column_list *)c->data)[row];
-    const struct column *key = &c->children[0].children[0], *value = &c->children[0].children[1];
-    bool first = true;
-    if (put_literal(sink, "{") < 0)
-        return -1;
-    for (uint64_t i = list->offset; i < list->offset + list->length; i++) {
-        if (varchar_is_null(key, i))
-            continue;
-        if ((!first && put_literal(sink, ",") < 0) || put_as_text(sink, key, i) < 0 || put_literal(sink, ":") < 0 ||
-            put_any(sink, value, i) < 0)
-            return -1;
-        first = false;
-    }
-    return put_literal(sink, "}");
-}
-
-static int put_union(struct sink *sink, const struct column *c, uint64_t row)
-{
-    const struct column *member = &c->children[1 + ((const uint8_t *)c->children[0].data)[row]];
-    if (put_literal(sink, "{") < 0 || put_name(sink, member->name) < 0 || put_literal(sink, ":") < 0 ||
-        put_any(sink, member, row) < 0)
-        return -1;
-    return put_literal(sink, "}");
-}
-
-static int put_unknown(struct sink *sink, const struct column *c, uint64_t row)
-{
-    (void)c, (void)row;
-    return put_literal(sink, "null");
-}
-
-static const value_put_fn values[COL_TYPE_COUNT] = {
-    [COL_INVALID] = put_unknown,
-    [COL_VARCHAR] = put_string,
-    [COL_ENUM] = put_enum,
-    [COL_JSON_TEXT] = put_json_text,
-    [COL_BLOB] = put_as_text,
-    [COL_BIT] = put_as_text,
-    [COL_GEOMETRY] = put_as_text,
-    [COL_VARIANT] = put_as_text,
-    [COL_BIGNUM] = put_bignum,
-    [COL_LIST] = put_list,
-    [COL_ARRAY] = put_array,
-    [COL_STRUCT] = put_struct,
-    [COL_MAP] = put_map,
-    [COL_UNION] = put_union,
-};
-
-static int begin(struct encoder *e, struct sink *sink, const struct result_head *head)
-{
-    if (put_literal(sink, "{\"query_id\":") < 0 || put_name(sink, head->query_id) < 0 || put_literal(sink, ",\"columns\":[") < 0)
-        return -1;
-    for (uint32_t i = 0; i < e->column_count; i++)
-        if (put_literal(sink, i ? ",{\"name\":" : "{\"name\":") < 0 || put_name(sink, e->columns[i].name) < 0 ||
-            put_literal(sink, ",\"type\":") < 0 || put_name(sink, e->columns[i].type_name) < 0 || put_literal(sink, "}") < 0)
-            return -1;
-    return put_literal(sink, "],\"data\":[");
-}
-
-/* One unbounded column, with the separator in front. */
-static int put_value(struct sink *sink, const struct plan *plan, const struct column *c, uint64_t row, bool first)
-{
-    if (!first && put_literal(sink, ",") < 0)
-        return -1;
-    return varchar_is_null(c, row) ? put_literal(sink, "null") : plan->value(sink, c, row);
-}
-
-static int put_row(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row)
+static inline __attribute__((always_inline)) int put_row(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row,
+                                                         bool with_keys)
 {
     for (uint32_t i = 0; i < e->column_count;) {
         const struct plan *plan = &e->plan[i];
-        if (!plan->cell) {
-            if (put_value(sink, plan, &columns[i], row, i == 0) < 0)
+        if (plan->run == 0) {
+            if (put_value(e, sink, columns, row, i++) < 0)
                 return -1;
-            i++;
             continue;
         }
         uint8_t *p = sink_reserve(sink, plan->reserve);
         if (!p)
             return -1;
-        for (uint32_t end = i + plan->reserve / FORMAT_CELL_MAX; i < end; i++) {
-            if (i > 0)
+        for (uint32_t end = i + plan->run; i < end; i++) {
+            if (with_keys)
+                p = copy_key(p, &e->plan[i]);
+            else if (i > 0)
                 *p++ = ',';
             if (column_is_null(&columns[i], row)) {
                 memcpy(p, "null", 4);
@@ -191,6 +67,20 @@ static int put_row(const struct encoder *e, struct sink *sink, const struct colu
     return 0;
 }
 
+/* ---- the object ---- */
+
+static int begin(struct encoder *e, struct sink *sink, const struct result_head *head)
+{
+    if (json_put_literal(sink, "{\"query_id\":") < 0 || json_put_name(sink, head->query_id) < 0 ||
+        json_put_literal(sink, ",\"columns\":[") < 0)
+        return -1;
+    for (uint32_t i = 0; i < e->column_count; i++)
+        if (json_put_literal(sink, i ? ",{\"name\":" : "{\"name\":") < 0 || json_put_name(sink, e->columns[i].name) < 0 ||
+            json_put_literal(sink, ",\"type\":") < 0 || json_put_name(sink, e->columns[i].type_name) < 0 || json_put_literal(sink, "}") < 0)
+            return -1;
+    return json_put_literal(sink, "],\"data\":[");
+}
+
 static int rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
 {
     for (uint64_t row = 0; row < count; row++) {
@@ -202,7 +92,7 @@ static int rows(struct encoder *e, struct sink *sink, const struct column *colum
         *p++ = '[';
         sink->pos = p;
         e->any_row = true;
-        if (put_row(e, sink, columns, row) < 0 || put_literal(sink, "]") < 0)
+        if (put_row(e, sink, columns, row, false) < 0 || json_put_literal(sink, "]") < 0)
             return -1;
     }
     return 0;
@@ -219,7 +109,7 @@ static uint8_t *put_ms(uint8_t *p, const char *name, int64_t us)
 static int end(struct encoder *e, struct sink *sink, const struct result_tail *tail)
 {
     (void)e;
-    if (put_literal(sink, "],\"rows\":") < 0)
+    if (json_put_literal(sink, "],\"rows\":") < 0)
         return -1;
     uint8_t *p = sink_reserve(sink, 160);
     if (!p)
@@ -234,4 +124,64 @@ static int end(struct encoder *e, struct sink *sink, const struct result_tail *t
     return 0;
 }
 
-const struct format format_json = {begin, rows, end, cell_json, values};
+const struct format format_json = {
+    .begin = begin, .rows = rows, .end = end, .cells = cell_json, .cells_big = cell_json_big, .values = json_values};
+
+/* ---- the lines ---- */
+
+/* {"name": or ,"name": for each column, one behind the other in one allocation. */
+static bool keys_open(struct encoder *e)
+{
+    char **names = names_unique(e->columns, e->column_count);
+    size_t bytes = 0;
+    for (uint32_t i = 0; names && i < e->column_count; i++)
+        bytes += 6 * strlen(names[i]) + 16 + KEY_BLOCK;
+    uint8_t *p = e->state = names ? malloc(bytes ? bytes : 1) : NULL;
+    for (uint32_t i = 0; p && i < e->column_count; i++) {
+        struct plan *plan = &e->plan[i];
+        plan->key = p;
+        *p++ = i ? ',' : '{';
+        *p++ = '"';
+        p = escape_json(p, (const uint8_t *)names[i], strlen(names[i]));
+        memcpy(p, "\":", 2);
+        p += 2;
+        plan->key_length = (uint32_t)(p - plan->key);
+        plan->key_room = (plan->key_length + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
+        plan->alone = plan->key_length > KEY_SHORT;
+        p = (uint8_t *)plan->key + plan->key_room;
+    }
+    names_free(names, e->column_count);
+    return e->state != NULL;
+}
+
+static void keys_close(struct encoder *e) { free(e->state); }
+
+static int lines_begin(struct encoder *e, struct sink *sink, const struct result_head *head)
+{
+    (void)e, (void)sink, (void)head;
+    return 0;
+}
+
+static int lines_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
+{
+    const char *close = e->column_count ? "}\n" : "{}\n";
+    for (uint64_t row = 0; row < count; row++)
+        if (put_row(e, sink, columns, row, true) < 0 || json_put_literal(sink, close) < 0)
+            return -1;
+    return 0;
+}
+
+static int lines_end(struct encoder *e, struct sink *sink, const struct result_tail *tail)
+{
+    (void)e, (void)sink, (void)tail;
+    return 0;
+}
+
+const struct format format_ndjson = {.open = keys_open,
+                                     .close = keys_close,
+                                     .begin = lines_begin,
+                                     .rows = lines_rows,
+                                     .end = lines_end,
+                                     .cells = cell_json,
+                                     .cells_big = cell_json_big,
+                                     .values = json_values};

@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum verdict { ALLOW, RULED, DENY, REFUSE, KILL, OPENING, ASAN };
+enum verdict { ALLOW, RULED, DENY, REFUSE, NETWORK, KILL, OPENING, ASAN };
 
 static const struct row {
     const char *name;
@@ -79,7 +79,10 @@ static void add_rules(struct builder *b)
         return;
     }
     allow_values(b, SCMP_SYS(prctl), 0, opening_commands, sizeof opening_commands / sizeof *opening_commands);
-    add(b, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1, &SCMP_A4_64(SCMP_CMP_EQ, 0));
+    if (b->kind == FILTER_NETWORK)
+        add(b, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 0, NULL);
+    else
+        add(b, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1, &SCMP_A4_64(SCMP_CMP_EQ, 0));
     add(b, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 0, NULL); /* until FILTER_CLOSED */
     add(b, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 0, NULL);
 }
@@ -88,6 +91,8 @@ static void add_row(struct builder *b, const struct row *r, enum verdict v)
 {
     if (v == ASAN)
         v = SANITIZED ? ALLOW : KILL;
+    if (v == NETWORK)
+        v = b->kind == FILTER_NETWORK ? ALLOW : REFUSE;
     switch (v) {
     case ALLOW:
     case OPENING:
@@ -128,7 +133,7 @@ static void build(struct builder *b)
         return;
     }
     for (size_t i = 0; i < ROWS; i++)
-        add_row(b, &rows[i], b->kind == FILTER_WORKER ? rows[i].worker : rows[i].front);
+        add_row(b, &rows[i], b->kind == FILTER_FRONT ? rows[i].front : rows[i].worker);
     add_rules(b);
 }
 

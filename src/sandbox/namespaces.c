@@ -42,12 +42,14 @@ static void enter(struct layers *l, const struct space *s)
         layers_set(l, s->layer, LAYER_IN_FORCE, "%s", before ? "a new one" : "a new one (no /proc to look it up in)");
 }
 
-void privileges_unshare(struct layers *l)
+void privileges_unshare(struct layers *l, bool network)
 {
     bool root = geteuid() == 0;
     for (size_t i = 0; i < SPACES; i++) {
         if (root && spaces[i].flag == CLONE_NEWUSER)
             layers_set(l, spaces[i].layer, LAYER_OFF, "not needed: it has a user id of its own and no capabilities");
+        else if (network && spaces[i].flag == CLONE_NEWNET)
+            layers_set(l, spaces[i].layer, LAYER_OFF, "this worker has sources elsewhere");
         else
             enter(l, &spaces[i]);
     }

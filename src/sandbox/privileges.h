@@ -21,6 +21,6 @@ int privileges_not_dumpable(struct layers *l, enum layer_id id);
 /* SIGKILL when the parent dies. -1 when it has died already. To be done again after every change of user. */
 int privileges_tie(pid_t parent);
 
-/* Own namespaces for network, System V IPC and host name; without root also for users, which is what allows the others. Each that can't be had is
- * reported as missing. */
-void privileges_unshare(struct layers *l);
+/* Own namespaces for network (unless `network`: it keeps the one it has), System V IPC and host name; without root also for users, which is what
+ * allows the others. Each that can't be had is reported as missing. */
+void privileges_unshare(struct layers *l, bool network);

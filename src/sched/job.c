@@ -36,6 +36,7 @@ void job_free(struct job *job)
 {
     if (!job)
         return;
+    tenant_unref(job->tenant);
     free(job->sql);
     free(job->params);
     free(job);

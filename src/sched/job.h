@@ -3,6 +3,7 @@
 #pragma once
 #include "core/errors.h"
 #include "link/messages.h"
+#include "sched/tenant.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,7 +37,9 @@ struct job {
     size_t params_len;
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
-    uint32_t format;
+    uint32_t format; /* enum result_format */
+    bool big_numbers_as_text;
+    struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
 
@@ -54,6 +57,10 @@ struct job {
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;
+    /* What it cost its worker. */
+    int slot;                   /* which it ran in */
+    int64_t cpu_from_ns, cpu_us; /* the worker's CPU clock at the start; what it has moved since */
+    int64_t memory_bytes;       /* the most that was seen; 0: nobody looked */
     bool truncated;
     uint8_t cache;
     struct error error;

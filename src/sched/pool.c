@@ -87,10 +87,20 @@ static bool has_worker(const struct pool *p)
     return false;
 }
 
-/* Hands the job to an idle worker. False: the worker turned out to be gone. */
+/* The submitter has checked the sizes against the configuration; a worker of the time before a reload may have less room. */
+static bool fits(const struct pool_worker *w, const struct job *job, struct error *err)
+{
+    if (job->sql_len + job->params_len <= w->ring.request_bytes)
+        return true;
+    error_set(err, ERR_PAYLOAD_TOO_LARGE, "statement and parameters have %zu bytes, the worker has room for %zu",
+              job->sql_len + job->params_len, w->ring.request_bytes);
+    err->limit_bytes = (int64_t)w->ring.request_bytes;
+    return false;
+}
+
+/* Hands a job that fits to an idle worker. False: the worker turned out to be gone. */
 static bool start(struct pool *p, struct pool_worker *w, struct job *job)
 {
-    CHECK(job->sql_len + job->params_len <= w->ring.request_bytes);
     memcpy(w->ring.request, job->sql, job->sql_len);
     if (job->params_len)
         memcpy(w->ring.request + job->sql_len, job->params, job->params_len);
@@ -102,6 +112,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .max_rows = job->max_rows,
                          .queue_us = (now - job->submitted_ns) / 1000,
                          .format = job->format,
+                         .big_numbers_as_text = job->big_numbers_as_text,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
     pool_arm(p, w, job->id, now + job->timeout_ms * NS_PER_MS);
@@ -111,6 +122,8 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     }
     job->started_ns = now;
     job->worker = w;
+    job->slot = (int)w->slot;
+    job->cpu_from_ns = pool_cpu_ns(w);
     job->tries++;
     w->job = job;
     w->state = POOL_BUSY;
@@ -126,6 +139,11 @@ void pool_dispatch(struct pool *p)
     struct pool_worker *w;
     while (p->queue.head && (w = idle_worker(p))) {
         struct job *job = p->queue.head;
+        struct error err;
+        if (!fits(w, job, &err)) {
+            pool_fail(p, job, &err);
+            continue;
+        }
         job_list_remove(&p->queue, job);
         if (!start(p, w, job)) {
             pool_worker_doom(w, DEATH_LINK);
@@ -163,6 +181,8 @@ int pool_submit(struct pool *p, struct job *job, struct error *err)
     job->submitted_ns = clock_now_ns();
     struct pool_worker *w;
     while (!p->queue.head && (w = idle_worker(p))) {
+        if (!fits(w, job, err))
+            return -1;
         if (start(p, w, job))
             return 0;
         pool_worker_doom(w, DEATH_LINK);

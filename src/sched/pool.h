@@ -21,6 +21,7 @@ struct pool_worker {
     struct ring_reader reader;
     struct job *job; /* while BUSY, DRAINING, and LOST in the middle of a job */
     uint64_t queries;
+    int64_t sampled_ns, memory_bytes; /* when somebody looked at its memory, and what it was */
     struct pool *pool;
     struct pool_worker *next; /* in the pool's list */
 };
@@ -57,7 +58,7 @@ void pool_replace_all(struct pool *p);
 /* No new jobs; queued and running ones go on. */
 void pool_drain(struct pool *p);
 
-/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable): the job was not taken and stays the caller's.
+/* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable, payload_too_large): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
 int pool_submit(struct pool *p, struct job *job, struct error *err);
 /* Stops a job for a reason: a queued one fails at once (failed is called), a running one by the supervisor's ladder. */
@@ -69,10 +70,15 @@ void pool_consumed(struct pool *p, struct job *job, size_t n);
 /* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
 void pool_client_is_slow(struct pool *p, struct job *job);
 
+/* Brings job->cpu_us up to date, as long as its worker lives. */
+void pool_note_cpu(struct job *job);
+
 /* Called every few milliseconds: queue timeouts, results that wait for their doorbell. first_row_ns: how long a first row may wait. */
 void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns);
 
 struct pool_counts pool_count(const struct pool *p);
 const struct pool_worker *pool_workers(const struct pool *p);
+/* The job that the worker has, from the moment it took it up (before, the job may still run elsewhere); NULL: none. */
+const struct job *pool_worker_job(const struct pool_worker *w);
 /* The running or queued job with this query id, NULL. */
 struct job *pool_find(struct pool *p, const char *query_id);

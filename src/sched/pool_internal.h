@@ -35,6 +35,8 @@ void pool_worker_readable(evutil_socket_t fd, short what, void *arg);
 void pool_worker_read(struct pool_worker *w);
 /* Takes the worker out of use and asks for another in its place. */
 void pool_worker_doom(struct pool_worker *w, enum death_reason reason);
+/* The process's CPU clock; 0 when it is gone. */
+int64_t pool_cpu_ns(const struct pool_worker *w);
 void pool_worker_free(struct pool_worker *w);
 /* The worker has no job any more: time to replace it, if it is to be replaced. */
 void pool_worker_is_free(struct pool_worker *w);

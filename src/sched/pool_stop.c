@@ -31,6 +31,7 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
     job_list_remove(was_queued ? &p->queue : &p->running, job);
     job->finished_ns = clock_now_ns();
     job->error = *err;
+    pool_note_cpu(job);
     if (w) {
         pool_disarm(p, w);
         size_t rest = ring_reader_ready(&w->reader);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Messages of one link handled in one turn of the loop: a chatty worker must not starve the others. */
@@ -96,11 +97,28 @@ static void on_data(struct pool_worker *w, uint32_t job_id)
     job->events->data(job);
 }
 
+int64_t pool_cpu_ns(const struct pool_worker *w)
+{
+    clockid_t clock;
+    struct timespec ts;
+    if (clock_getcpuclockid(w->pid, &clock) || clock_gettime(clock, &ts) < 0)
+        return 0;
+    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+void pool_note_cpu(struct job *job)
+{
+    int64_t ns = job->worker ? pool_cpu_ns(job->worker) - job->cpu_from_ns : 0;
+    if (ns / 1000 > job->cpu_us)
+        job->cpu_us = ns / 1000;
+}
+
 /* The job has left the worker; the ring may still hold its bytes. */
 static void leave_running(struct pool *p, struct job *job)
 {
     job_list_remove(&p->running, job);
     job->finished_ns = clock_now_ns();
+    pool_note_cpu(job);
     if (job->worker)
         pool_disarm(p, job->worker);
 }
@@ -115,10 +133,12 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     }
     leave_running(p, job);
     job->rows = m->rows;
-    job->exec_us = m->exec_us;
+    /* Never longer than since it was given the job: the worker's word goes into averages. */
+    int64_t most_us = (job->finished_ns - job->started_ns) / 1000;
+    job->exec_us = m->exec_us < most_us ? m->exec_us : most_us;
     job->truncated = m->truncated;
     job->cache = m->cache;
-    p->mean_exec_us += (m->exec_us - p->mean_exec_us) / 8;
+    p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
     w->state = POOL_DRAINING;
     job_set_state(job, JOB_DELIVERING);
     if (m->spent)
@@ -204,6 +224,11 @@ static void crashed_error(const struct control_died *m, struct error *ret)
     ret->signal = m->signal;
 }
 
+/* The worker's own word, and only ever about its own job. */
+static bool has_taken(const struct pool_worker *w, const struct job *job) { return atomic_load(&w->ring.shared->taken) == job->id; }
+
+const struct job *pool_worker_job(const struct pool_worker *w) { return w->job && has_taken(w, w->job) ? w->job : NULL; }
+
 void pool_died(struct pool *p, const struct control_died *m)
 {
     struct pool_worker *w = find(p, m->worker);
@@ -221,9 +246,11 @@ void pool_died(struct pool *p, const struct control_died *m)
         return;
     }
     if (job) {
-        bool taken = atomic_load(&w->ring.shared->taken) == job->id;
+        bool taken = has_taken(w, job);
         struct error err;
-        if (job->stop_reason != STOP_FOR_NOTHING || m->stage != STOP_NONE)
+        /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
+         * end anyway; only who asked for the end gets what was asked for. */
+        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL)
             pool_stopped_error(job, m->stage, &err);
         else
             crashed_error(m, &err);

@@ -46,6 +46,30 @@ void front_tell_trouble(struct supervisor *s)
     (void)front_send(s, &m, NULL, 0);
 }
 
+/* More than these, in one second, no working front asks for: each needs a worker that was started before. */
+static unsigned replaces_max(const struct supervisor *s) { return 64 + 32 * (unsigned)s->slots; }
+
+/* Whether one more request for a replacement is within bounds. */
+static bool count_replace(struct supervisor *s)
+{
+    struct front_child *f = &s->front;
+    int64_t now = clock_now_ns();
+    if (now - f->replaces_since_ns >= NS_PER_S) {
+        f->replaces_since_ns = now;
+        f->replaces = 0;
+    }
+    return ++f->replaces <= replaces_max(s);
+}
+
+/* A front that breaks the rules is out of its mind, or somebody else's. */
+static void front_misbehaved(struct supervisor *s, const char *why)
+{
+    struct front_child *f = &s->front;
+    event_del(f->control_event);
+    log_event(&s->log, LOG_ERROR, "front_protocol", LOG_I("pid", f->child.pid), LOG_S("why", why));
+    (void)child_signal(&f->child, SIGKILL, 0);
+}
+
 static void on_replace(struct supervisor *s, const struct control_replace *m)
 {
     struct worker *w = workers_find(s, m->worker);
@@ -66,12 +90,13 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         int fds[2], nfds, n = control_receive(fd, true, &m, fds, &nfds);
         if (n < 0 && errno == EAGAIN)
             return;
-        if (n <= 0) {
+        if (n == 0) { /* it is dying, or has closed the channel: without it it is no front any more */
             event_del(s->front.control_event);
-            if (n < 0) {
-                log_event(&s->log, LOG_ERROR, "front_protocol", LOG_I("pid", s->front.child.pid), LOG_S("why", strerror(errno)));
-                (void)child_signal(&s->front.child, SIGKILL, 0);
-            }
+            (void)child_signal(&s->front.child, SIGKILL, 0);
+            return;
+        }
+        if (n < 0) {
+            front_misbehaved(s, strerror(errno));
             return;
         }
         switch ((enum control_type)m.type) {
@@ -83,10 +108,23 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
             supervisor_announce(s);
             break;
         case CONTROL_REPLACE:
+            if (!count_replace(s)) {
+                front_misbehaved(s, "too many workers to be replaced");
+                return;
+            }
             on_replace(s, &m.replace);
             break;
+        case CONTROL_WANT:
+            dedicated_want(s, &m.want);
+            break;
+        case CONTROL_UNWANT:
+            dedicated_unwant(s, m.unwant.want);
+            break;
         case CONTROL_DRAINED:
-            supervisor_kill_all(s);
+            if (s->draining)
+                supervisor_kill_all(s);
+            else
+                front_misbehaved(s, "drained, though not asked to");
             return;
         default:
             break;
@@ -142,7 +180,7 @@ static int exec_front(struct supervisor *s, int control_fd)
     snprintf(listeners, sizeof listeners, "%d", s->listen_count);
     snprintf(uid, sizeof uid, "%u", (unsigned)users_of_front(&s->users));
     const char *argv[] = {"bulkhead", "front-process", parent, listeners, uid, NULL};
-    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd};
+    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd};
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
         fds[n++] = s->listen_fds[i];

@@ -9,15 +9,21 @@
 
 #define PERIOD_NS (250 * NS_PER_MS)
 
-/* The write-ahead log beside the database, left by a writer; -1: none. */
-static int64_t wal_bytes(const struct config *cfg)
+static void look_at_database(struct supervisor *s)
 {
+    struct control_database *d = &s->page->database;
     char path[4200];
-    struct stat st;
-    if (!cfg->database.path[0])
-        return -1;
-    snprintf(path, sizeof path, "%s.wal", cfg->database.path);
-    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+    struct stat st = {0}, wal = {0};
+    bool file = s->cfg->database.path[0] && stat(s->cfg->database.path, &st) == 0;
+    snprintf(path, sizeof path, "%s.wal", s->cfg->database.path);
+    bool log = s->cfg->database.path[0] && stat(path, &wal) == 0;
+    atomic_fetch_add(&d->turn, 1);
+    atomic_store(&d->inode, file ? st.st_ino : 0);
+    atomic_store(&d->changed_s, st.st_mtim.tv_sec);
+    atomic_store(&d->changed_ns, st.st_mtim.tv_nsec);
+    atomic_store(&d->bytes, st.st_size);
+    atomic_store(&d->wal_bytes, log ? wal.st_size : -1);
+    atomic_fetch_add(&d->turn, 1);
 }
 
 static int32_t own_fds(void)
@@ -37,6 +43,6 @@ void look_around(struct supervisor *s, int64_t now_ns)
     if (s->looked_ns && now_ns - s->looked_ns < PERIOD_NS)
         return;
     s->looked_ns = now_ns;
-    atomic_store(&s->page->wal_bytes, wal_bytes(s->cfg));
+    look_at_database(s);
     atomic_store(&s->page->supervisor_fds, own_fds());
 }

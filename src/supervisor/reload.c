@@ -3,6 +3,7 @@
 #include "core/buf.h"
 #include "core/fd.h"
 #include "core/sizing.h"
+#include "supervisor/secrets.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <string.h>
@@ -29,25 +30,26 @@ static void on_change(void *user, const char *name, const char *old_text, const 
     struct changes *c = user;
     c->any = true;
     c->workers |= when == CONFIG_WORKERS;
-    log_event(&c->s->log, when == CONFIG_RESTART ? LOG_WARN : LOG_INFO, "config_changed", LOG_S("key", name), LOG_S("from", old_text),
-              LOG_S("to", new_text), LOG_S("effect", effect[when]));
+    /* Those that need a restart were exchanged: the new one is where the old one was. */
+    bool kept = when == CONFIG_RESTART;
+    log_event(&c->s->log, kept ? LOG_WARN : LOG_INFO, "config_changed", LOG_S("key", name), LOG_S("from", kept ? new_text : old_text),
+              LOG_S("to", kept ? old_text : new_text), LOG_S("effect", effect[when]));
 }
 
-/* Numbers that were `auto` in the file stay what the start resolved them to, unless they fit no more. */
-static int resolve(const struct supervisor *s, struct config *cfg, struct error *err)
+/* Sizes, with the numbers of workers that there are, whatever the file says now. */
+static int resolve(struct config *cfg, struct error *err)
 {
     struct machine m;
     struct sizing z;
-    if (cfg->pool.workers == CONFIG_AUTO)
-        cfg->pool.workers = s->slots;
-    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, cfg, &m, 0, err) < 0)
+    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, cfg, &m, sizing_auto_sessions(&m, cfg), err) < 0)
         return -1;
     sizing_apply(&z, cfg);
     return 0;
 }
 
-/* Values that only a restart can change stay: their fields are exchanged, so that each configuration still owns what it frees. */
-static void keep_restart_keys(struct config *new, struct config *old)
+/* Values that only a restart can change stay: their fields are exchanged, so that each configuration still owns what it frees. Twice
+ * is as it was. */
+static void exchange_restart_keys(struct config *new, struct config *old)
 {
     static const size_t bytes[] = {[CONFIG_DURATION] = sizeof(CONFIG_CTYPE_DURATION), [CONFIG_SIZE] = sizeof(CONFIG_CTYPE_SIZE),
                                    [CONFIG_INT] = sizeof(CONFIG_CTYPE_INT),           [CONFIG_BOOL] = sizeof(CONFIG_CTYPE_BOOL),
@@ -67,22 +69,48 @@ static void keep_restart_keys(struct config *new, struct config *old)
     }
 }
 
-void reload(struct supervisor *s)
+/* `auto` is no change of what the start made of it. */
+static void keep_auto(struct config *new, const struct config *old)
+{
+    if (new->pool.workers == CONFIG_AUTO)
+        new->pool.workers = old->pool.workers;
+    if (new->session.max == CONFIG_AUTO)
+        new->session.max = old->session.max;
+    if (new->session.scratch_limit_bytes == CONFIG_AUTO)
+        new->session.scratch_limit_bytes = old->session.scratch_limit_bytes;
+}
+
+static void refuse(struct supervisor *s, const struct error *err)
+{
+    log_event(&s->log, LOG_ERROR, "config_refused", LOG_S("why", err->detail), LOG_S("effect", "the old configuration stays in force"));
+}
+
+/* The configuration that would be in force now: the file's, where a reload may change it. NULL: refused, and said so. */
+static struct config *load(struct supervisor *s)
 {
     struct config *cfg;
     struct error err;
     if (config_load(&cfg, s->opts->config_file, s->opts->sets, environ, &err) < 0) {
-        log_event(&s->log, LOG_ERROR, "config_refused", LOG_S("why", err.detail), LOG_S("effect", "the old configuration stays in force"));
-        return;
+        refuse(s, &err);
+        return NULL;
     }
-    if (resolve(s, cfg, &err) < 0) {
-        log_event(&s->log, LOG_ERROR, "config_refused", LOG_S("why", err.detail), LOG_S("effect", "the old configuration stays in force"));
-        config_free(cfg);
+    keep_auto(cfg, s->cfg);
+    exchange_restart_keys(cfg, s->cfg);
+    if (supervisor_refuse_unprotected(cfg, &err) == 0 && sources_check(cfg, &err) == 0 && secrets_check(cfg, &err) == 0 && resolve(cfg, &err) == 0)
+        return cfg;
+    exchange_restart_keys(cfg, s->cfg);
+    refuse(s, &err);
+    config_free(cfg);
+    return NULL;
+}
+
+void reload(struct supervisor *s)
+{
+    struct config *cfg = load(s);
+    if (!cfg)
         return;
-    }
     struct changes c = {.s = s};
     config_diff(s->cfg, cfg, on_change, &c);
-    keep_restart_keys(cfg, s->cfg);
     int fd = config_to_fd(cfg);
     CHECK(fd >= 0);
     log_event(&s->log, LOG_INFO, "config_reloaded", LOG_S("changed", c.any ? "yes" : "no"));
@@ -94,9 +122,11 @@ void reload(struct supervisor *s)
     s->config_fd = fd;
     struct control_plain m = {.type = CONTROL_CONFIG, .flags = c.workers ? CONTROL_REPLACE_WORKERS : 0};
     (void)front_send(s, &m, &fd, 1);
+    key_source_reload(s); /* also when only [limits] changed: keys take what they do not say from there */
     if (c.workers) {
         s->generation++;
         workers_retire_spares(s);
-        workers_fill(s);
     }
+    dedicated_sources_changed(s);
+    workers_fill(s);
 }

@@ -46,7 +46,22 @@ void worker_ends_close(struct worker_ends *e)
     fd_close_p(&e->log_fd);
 }
 
-static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[4], int output_fd, struct child *ret)
+/* The reading end of a pipe that holds the grants already: the worker finds them, and then the end of file. */
+static int grants_pipe(const struct worker_plan *plan)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) /* a pipe that the kernel made smaller than usual is a failure, not a wait */
+        return -1;
+    ssize_t n = plan->grants_bytes ? write(ends[1], plan->grants, plan->grants_bytes) : 0;
+    close(ends[1]);
+    if (n == (ssize_t)plan->grants_bytes)
+        return ends[0];
+    close(ends[0]);
+    errno = EIO;
+    return -1;
+}
+
+static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[5], int output_fd, struct child *ret)
 {
     char id_text[16], parent[16], request[24], uid[16], data[24];
     snprintf(id_text, sizeof id_text, "%u", id);
@@ -54,7 +69,8 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
     snprintf(request, sizeof request, "%zu", plan->request_bytes);
     snprintf(uid, sizeof uid, "%u", (unsigned)plan->uid);
     snprintf(data, sizeof data, "%" PRId64, plan->data_bytes);
-    const char *argv[WORKER_ARGUMENTS + 1] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data};
+    const char *argv[WORKER_ARGUMENTS + 1] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory,
+                                              plan->dedicated ? "dedicated" : "pool", uid, data};
     struct child_spec spec = {.path = plan->executable,
                               .argv = argv,
                               .fds = fds,
@@ -70,13 +86,15 @@ int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends
     struct worker_ends e = {CHILD_NONE, -1, -1, -1, -1, plan->request_bytes};
     int link[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, r = -1;
     e.region_fd = ring_create(plan->request_bytes);
-    if (e.region_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
+    int grants_fd = grants_pipe(plan);
+    if (e.region_fd >= 0 && grants_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
         pipe2(status, O_CLOEXEC) == 0 && (plan->share_stderr || pipe2(out, O_CLOEXEC) == 0)) {
-        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd};
+        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd, grants_fd};
         r = exec_worker(plan, id, fds, out[1], &e.child);
     }
     int saved = errno;
     fd_close_p(&link[1]);
+    fd_close_p(&grants_fd);
     fd_close_p(&status[1]);
     fd_close_p(&out[1]);
     e.link_fd = link[0];

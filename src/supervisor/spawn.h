@@ -20,6 +20,9 @@ struct worker_plan {
     uid_t uid;              /* who it becomes; 0: stays who we are */
     int64_t data_bytes;     /* its RLIMIT_DATA; 0: none */
     bool share_stderr;      /* print on our stderr instead of a pipe */
+    bool dedicated;         /* not for the pool (enum worker_kind) */
+    const void *grants;     /* link/grants.h; at most GRANTS_MAX_BYTES */
+    size_t grants_bytes;
 };
 
 /* 0; -1 with errno, nothing left behind. */

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "core/sizing.h"
+#include "supervisor/secrets.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ void supervisor_announce(struct supervisor *s)
     printf("bulkhead ready http=%s workers=%u database=%s\n", s->address, ready,
            s->cfg->database.path[0] ? s->cfg->database.path : ":memory:");
     fflush(stdout);
+    dedicated_fill(s); /* now for the warm ones */
     log_event(&s->log, LOG_INFO, "ready", LOG_S("http", s->address), LOG_I("workers", ready), LOG_S("database", s->cfg->database.path));
 }
 
@@ -147,30 +149,31 @@ static int resolve_sizes(struct supervisor *s, struct error *err)
 {
     struct machine m;
     struct sizing z;
-    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, s->cfg, &m, 0, err) < 0)
+    if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, s->cfg, &m, sizing_auto_sessions(&m, s->cfg), err) < 0)
         return -1;
     log_event(&s->log, LOG_INFO, "sizing", LOG_S("arithmetic", z.text), LOG_I("cpus", m.cpus), LOG_S("cpus_from", m.cpus_from));
     sizing_apply(&z, s->cfg);
     s->slots = (int)z.workers;
     s->spares = (int)z.spares;
-    if ((s->slots + s->spares) * 2 > CONTROL_CELLS)
-        return error_set(err, ERR_BAD_REQUEST, "pool.workers + pool.spares must be at most %d", CONTROL_CELLS / 2);
+    s->dedicated_max = (int)z.sessions;
+    if ((s->slots + s->spares + s->dedicated_max) * 2 > CONTROL_CELLS)
+        return error_set(err, ERR_BAD_REQUEST, "pool.workers + pool.spares + session.max must be at most %d", CONTROL_CELLS / 2);
     s->slot = calloc((size_t)s->slots, sizeof *s->slot);
     CHECK(s->slot);
     return 0;
 }
 
 /* What this build can't protect yet is refused, not ignored. */
-static int refuse_unprotected(const struct supervisor *s, struct error *err)
+int supervisor_refuse_unprotected(const struct config *c, struct error *err)
 {
-    const struct config *c = s->cfg;
-    if (c->server.keys_file[0])
-        return error_set(err, ERR_BAD_REQUEST, "server.keys_file: API keys are not built yet; serve a loopback address without it");
     if (c->server.tls_cert[0] || c->server.tls_key[0])
         return error_set(err, ERR_BAD_REQUEST, "server.tls_cert, server.tls_key: TLS is not built yet; put a proxy in front");
-    if (c->source_count > 0)
-        return error_set(err, ERR_BAD_REQUEST, "[source.%s]: sources are not built yet", c->sources[0].name);
     return layers_check_names(&c->sandbox.require, err);
+}
+
+static int check_sources(const struct supervisor *s, struct error *err)
+{
+    return sources_check(s->cfg, err) < 0 || secrets_check(s->cfg, err) < 0 ? -1 : 0;
 }
 
 static int open_scratch(struct supervisor *s, struct error *err)
@@ -180,6 +183,7 @@ static int open_scratch(struct supervisor *s, struct error *err)
 
 static void clean_up(struct supervisor *s)
 {
+    key_source_close(s);
     scratch_close(&s->scratch);
     if (s->socket_path)
         unlink(s->socket_path);
@@ -189,7 +193,7 @@ static void clean_up(struct supervisor *s)
     for (size_t i = 0; i < sizeof s->signals / sizeof s->signals[0]; i++)
         if (s->signals[i])
             event_free(s->signals[i]);
-    struct event *const events[] = {s->wake, s->nudge_event, s->grace, s->spawn_backoff.timer, s->front.backoff.timer};
+    struct event *const events[] = {s->wake, s->nudge_event, s->grace, s->spawn_backoff.timer, s->warm_backoff.timer, s->front.backoff.timer};
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
         if (events[i])
             event_free(events[i]);
@@ -198,6 +202,8 @@ static void clean_up(struct supervisor *s)
     fd_close_p(&s->page_fd);
     fd_close_p(&s->nudge_fd);
     fd_close_p(&s->config_fd);
+    dedicated_forget_front(s);
+    free(s->prints);
     free(s->slot);
     free(s->worker_path);
     config_free(s->cfg);
@@ -206,18 +212,21 @@ static void clean_up(struct supervisor *s)
 int supervisor_run(const struct supervisor_options *opts)
 {
     struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE};
+    s.keys.fd = -1;
     s.front.child = CHILD_NONE;
     s.users = users_choose();
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
-    int refused = refuse_unprotected(&s, &err) < 0 || resolve_sizes(&s, &err) < 0;
+    int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || check_sources(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 || key_source_open(&s, &err) < 0;
     if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || open_scratch(&s, &err) < 0 || make_loop(&s, &err) < 0) {
         fprintf(stderr, "bulkhead serve: %s\n", err.detail);
         clean_up(&s);
         return refused || err.code == ERR_BAD_REQUEST ? 2 : 1;
     }
+    key_source_watch(&s);
     front_start(&s);
+    dedicated_sources_changed(&s);
     workers_fill(&s);
     watch_now(&s);
     event_base_dispatch(s.base);

@@ -13,6 +13,7 @@
 #include "supervisor/users.h"
 #include <event2/event.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #define WORDS_BYTES 1024
 
@@ -32,10 +33,27 @@ struct worker {
     int64_t job_seen_ns;     /* when ladder.job was first seen */
     bool doomed;
     enum death_reason reason; /* why it was doomed */
+    enum worker_kind kind;    /* POOL, or SOURCES until it is assigned to a session */
+    char set[SOURCE_SET_BYTES]; /* its sources */
+    struct want *want;        /* whom it is started for; NULL: the pool, or to be kept warm */
     int64_t started_ns;
     char scratch[4096];      /* "" for none */
     char words[WORDS_BYTES]; /* the last line it printed */
     size_t words_len;
+};
+
+/* The front asked for a worker of its own. In the order of asking; gone when it is answered. */
+struct want {
+    uint32_t id;
+    enum worker_kind kind;
+    char set[SOURCE_SET_BYTES];
+    struct worker *worker; /* that starts for it */
+    struct want *next;
+};
+
+struct source_print {
+    char name[SOURCE_NAME_BYTES];
+    uint64_t print; /* secrets_fingerprint */
 };
 
 struct backoff {
@@ -50,7 +68,16 @@ struct front_child {
     int control_fd;
     bool up;
     int64_t started_ns;
+    unsigned replaces;         /* it asked for since */
+    int64_t replaces_since_ns;
     struct backoff backoff;
+};
+
+/* The key file's text as the front gets it. */
+struct key_source {
+    int fd;            /* sealed; empty without a key file; -1 before key_source_open */
+    struct stat seen;  /* of the file that was looked at last */
+    struct event *look;
 };
 
 struct supervisor {
@@ -64,6 +91,7 @@ struct supervisor {
     char *socket_path;       /* to be removed at the end; NULL */
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
+    struct key_source keys;
     char *worker_path;
     struct scratch scratch;
     struct users users;
@@ -75,6 +103,13 @@ struct supervisor {
     int slots, spares;
     struct worker **slot;    /* [slots] */
     struct backoff spawn_backoff;
+    struct want *wants;
+    int dedicated_max;       /* workers that are not the pool's, at a time */
+    struct backoff warm_backoff;
+    char seen_sets[8][SOURCE_SET_BYTES]; /* sets of several sources that requests asked for lately: candidates for staying warm */
+    unsigned seen_next;
+    struct source_print *prints; /* of each source of cfg: tells what a reload changes */
+    size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
 
     struct front_child front;
@@ -88,6 +123,8 @@ struct supervisor {
 /* supervisor.c */
 void supervisor_announce(struct supervisor *s); /* the ready line, once, when the time has come */
 void supervisor_drain(struct supervisor *s);
+/* -1 with *err: the configuration asks for a protection that this build does not have. At the start and at each reload. */
+int supervisor_refuse_unprotected(const struct config *cfg, struct error *err);
 void supervisor_kill_all(struct supervisor *s);
 /* Leaves the loop when everything that should end has ended. */
 void supervisor_maybe_end(struct supervisor *s);
@@ -100,12 +137,30 @@ int listen_open(struct supervisor *s, struct error *err);
 bool listen_is_loopback(const char *listen);
 
 /* workers.c */
+/* Starts one; NULL with *err. `set` and `want` are for those that are not the pool's. */
+struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const char *set, struct want *want, struct error *err);
+/* Hands a ready worker to the front, for a slot (kind POOL, want 0) or a want. */
+bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want);
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
+void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
 void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
 void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
+
+/* dedicated.c: workers for sessions and for requests with sources. */
+void dedicated_want(struct supervisor *s, const struct control_want *m);
+void dedicated_unwant(struct supervisor *s, uint32_t want);
+void dedicated_ready(struct worker *w);
+/* It said that it can't start; `record` as on the status pipe. */
+void dedicated_refused(struct worker *w, const char *record);
+/* It is dead. Called before it is buried. */
+void dedicated_dead(struct worker *w);
+void dedicated_fill(struct supervisor *s); /* starts what wants and warm sets are missing, as far as there is room */
+void dedicated_forget_front(struct supervisor *s);
+/* The sources of the present configuration, remembered; what differs from the last time is told to the front. */
+void dedicated_sources_changed(struct supervisor *s);
 
 /* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */
 void watch_now(struct supervisor *s);
@@ -116,6 +171,12 @@ void watch_timer(evutil_socket_t fd, short what, void *arg);
 void front_start(struct supervisor *s);
 bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
 void front_tell_trouble(struct supervisor *s);
+
+/* key_source.c: server.keys_file. open: 0; -1 with *err (bad_request: what is wrong with it). */
+int key_source_open(struct supervisor *s, struct error *err);
+void key_source_watch(struct supervisor *s);
+void key_source_reload(struct supervisor *s);
+void key_source_close(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);

@@ -63,10 +63,21 @@ static void look_at_cell(struct worker *w, int64_t now, int64_t *wake)
     }
 }
 
+static void look_at_start(struct worker *w, int64_t now, int64_t *wake)
+{
+    int64_t latest = w->started_ns + w->sup->cfg->pool.start_timeout_ms * NS_PER_MS;
+    if (now >= latest)
+        workers_start_timed_out(w);
+    else if (latest < *wake)
+        *wake = latest;
+}
+
 static void look_at(struct worker *w, int64_t now, int64_t *wake)
 {
     if (w->state == WORKER_POOL && !w->doomed)
         look_at_cell(w, now, wake);
+    else if (w->state == WORKER_STARTING && !w->doomed)
+        look_at_start(w, now, wake);
     else if (w->ladder.stage == STOP_TERM && now >= w->ladder.next_ns)
         climb(w, now);
     if (w->ladder.next_ns > 0 && w->ladder.stage >= STOP_INTERRUPT && w->ladder.stage < STOP_KILL && w->ladder.next_ns < *wake)

@@ -1,8 +1,10 @@
 /* The table of workers: born, ready, given to the front, doomed, buried. One slot, one worker; spares stand by. Runs in the supervisor. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "link/grants.h"
 #include "link/ring.h"
 #include "supervisor/jail.h"
+#include "supervisor/secrets.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -19,6 +21,7 @@ static void set_state(struct worker *w, enum worker_state state)
     w->state = state;
     struct control_cell *c = &w->sup->page->cell[w->cell];
     atomic_store(&c->slot, (uint32_t)(w->slot < 0 ? 0 : w->slot));
+    atomic_store(&c->kind, w->kind);
     atomic_store(&c->state, state);
 }
 
@@ -34,7 +37,7 @@ unsigned workers_ready(const struct supervisor *s)
 {
     unsigned n = 0;
     for (const struct worker *w = s->workers; w; w = w->next)
-        n += w->state == WORKER_SPARE || w->state == WORKER_POOL;
+        n += w->kind == WORKER_KIND_POOL && (w->state == WORKER_SPARE || w->state == WORKER_POOL);
     return n;
 }
 
@@ -90,7 +93,7 @@ static void on_output(evutil_socket_t fd, short what, void *arg)
 static void start_failed(struct supervisor *s, const char *why)
 {
     snprintf(s->start_error, sizeof s->start_error, "%s", why);
-    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", why), LOG_I("failures", s->spawn_backoff.failures + 1));
+    log_event(&s->log, LOG_ERROR, "worker_start_failed", LOG_S("why", s->start_error), LOG_I("failures", s->spawn_backoff.failures + 1));
     front_tell_trouble(s);
 }
 
@@ -108,9 +111,19 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     if (n <= 0 || w->state != WORKER_STARTING)
         return; /* it died before a word: its pidfd tells */
     record[n] = 0;
+    if (w->kind != WORKER_KIND_POOL && record[0] == 'R') {
+        set_state(w, WORKER_SPARE);
+        dedicated_ready(w);
+        return;
+    }
+    if (w->kind != WORKER_KIND_POOL) {
+        w->reason = DEATH_START;
+        dedicated_refused(w, record);
+        return;
+    }
     if (record[0] != 'R') {
         w->reason = DEATH_START;
-        if (record[0] == 'S' && jail_refuse(s, record + 1))
+        if (record[0] == 'J' && jail_refuse(s, record + 1))
             return;
         start_failed(s, record + 1);
         return;
@@ -137,6 +150,16 @@ static void retry(evutil_socket_t fd, short what, void *arg)
     workers_fill(s);
 }
 
+void workers_start_timed_out(struct worker *w)
+{
+    struct supervisor *s = w->sup;
+    char why[160];
+    snprintf(why, sizeof why, "a worker was not ready within the start_timeout of %lld ms", (long long)s->cfg->pool.start_timeout_ms);
+    start_failed(s, why);
+    workers_doom(w, DEATH_START);
+    backoff_start(s, &s->spawn_backoff, retry);
+}
+
 /* Was this death a failed start? Then the next try waits. */
 static bool died_as_infant(const struct worker *w, bool by_itself)
 {
@@ -158,6 +181,12 @@ static enum death_reason reason_of(const struct worker *w, const struct child_en
     return end->signal ? DEATH_CRASH : DEATH_EXIT;
 }
 
+/* The rung that ended it. A worker that ended by itself may have one left from an earlier job, or from us who were a moment late. */
+static enum stop_stage ended_by(const struct worker *w, enum death_reason reason)
+{
+    return reason == DEATH_CRASH || reason == DEATH_EXIT ? STOP_NONE : w->ladder.stage;
+}
+
 static void obituary(struct worker *w, enum death_reason reason, const struct child_end *end)
 {
     struct supervisor *s = w->sup;
@@ -165,7 +194,7 @@ static void obituary(struct worker *w, enum death_reason reason, const struct ch
     log_event(&s->log, expected ? LOG_DEBUG : LOG_WARN, "worker_death", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_I("slot", w->slot), LOG_S("reason", death_reason_text(reason)), LOG_S("signal", signal_text(end->signal)),
               LOG_I("signal_number", end->signal), LOG_I("exit_code", end->exit_code),
-              LOG_S("stopped_by", stop_stage_text(w->ladder.stage)), LOG_S("last_words", w->words));
+              LOG_S("stopped_by", stop_stage_text(ended_by(w, reason))), LOG_S("last_words", w->words));
     atomic_fetch_add(&s->page->deaths[reason], 1);
     if (reason == DEATH_TIMEOUT || reason == DEATH_CANCEL)
         atomic_fetch_add(&s->page->stops[w->ladder.stage], 1);
@@ -188,12 +217,12 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         on_status(w->ends.status_fd, 0, w);
     enum death_reason reason = reason_of(w, &end);
     bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
-    bool infant = died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
+    bool infant = w->kind == WORKER_KIND_POOL && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
     obituary(w, reason, &end);
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
     if (told) {
-        struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = w->ladder.stage,
+        struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = ended_by(w, reason),
                                  .signal = end.signal, .exit_code = end.exit_code};
         (void)front_send(s, &m, NULL, 0);
     }
@@ -202,6 +231,8 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
             start_failed(s, w->words[0] ? w->words : "a worker died while it started");
         backoff_start(s, &s->spawn_backoff, retry);
     }
+    if (w->kind != WORKER_KIND_POOL)
+        dedicated_dead(w);
     bury(w);
     workers_fill(s);
     supervisor_announce(s);
@@ -223,33 +254,53 @@ static int free_cell(const struct supervisor *s)
     return -1;
 }
 
-static bool spawn(struct supervisor *s)
+/* Fork, exec and all that a worker is given. False with *err. */
+static bool start_process(struct worker *w, struct error *err)
+{
+    struct supervisor *s = w->sup;
+    struct buf grants = BUF_INIT(GRANTS_MAX_BYTES);
+    if (w->set[0] && secrets_for_set(s->cfg, w->set, &grants, err) < 0)
+        return false;
+    struct worker_plan plan = {.executable = s->worker_path,
+                               .config_fd = s->config_fd,
+                               .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
+                               .scratch_directory = w->scratch,
+                               .dedicated = w->kind != WORKER_KIND_POOL,
+                               .uid = users_of_worker(&s->users, w->cell),
+                               .grants = grants.data,
+                               .grants_bytes = grants.len};
+    bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
+    if (!ok)
+        error_set(err, ERR_UNAVAILABLE, "cannot start a worker process: %s", strerror(errno));
+    secrets_wipe(&grants);
+    return ok;
+}
+
+struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const char *set, struct want *want, struct error *err)
 {
     int cell = free_cell(s);
-    if (cell < 0)
-        return false;
+    if (cell < 0) {
+        error_set(err, ERR_UNAVAILABLE, "there are %d workers already", CONTROL_CELLS);
+        return NULL;
+    }
     struct worker *w = calloc(1, sizeof *w);
     CHECK(w);
     w->sup = s;
     w->id = ++s->last_worker;
     w->cell = (uint32_t)cell;
     w->slot = -1;
+    w->kind = kind;
+    snprintf(w->set, sizeof w->set, "%s", set);
     w->generation = s->generation;
     w->started_ns = clock_now_ns();
-    struct worker_plan plan = {.executable = s->worker_path,
-                               .config_fd = s->config_fd,
-                               .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
-                               .scratch_directory = w->scratch,
-                               .uid = users_of_worker(&s->users, w->cell)};
-    if (!scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) || worker_spawn(&plan, w->id, &w->ends) < 0) {
-        char why[256];
-        snprintf(why, sizeof why, "cannot start a worker process: %s", strerror(errno));
+    if (!start_process(w, err)) {
         scratch_remove(w->scratch);
         free(w);
-        start_failed(s, why);
-        backoff_start(s, &s->spawn_backoff, retry);
-        return false;
+        return NULL;
     }
+    w->want = want;
+    if (want)
+        want->worker = w;
     struct control_cell *c = &s->page->cell[cell];
     atomic_store(&c->queries, 0);
     atomic_store(&c->pid, w->ends.child.pid);
@@ -261,22 +312,33 @@ static bool spawn(struct supervisor *s)
     w->pid_event = watch_fd(s, w->ends.child.pidfd, on_death, w);
     w->status_event = watch_fd(s, w->ends.status_fd, on_status, w);
     w->log_event = watch_fd(s, w->ends.log_fd, on_output, w);
-    log_event(&s->log, LOG_DEBUG, "worker_spawn", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid));
-    return true;
+    log_event(&s->log, LOG_DEBUG, "worker_spawn", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid), LOG_S("sources", w->set));
+    return w;
 }
 
-/* Hands a ready worker to the front. */
-static bool assign(struct supervisor *s, struct worker *w, int slot)
+static bool spawn(struct supervisor *s)
 {
-    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = (uint32_t)slot,
-                               .pid = w->ends.child.pid, .request_bytes = w->ends.request_bytes};
+    struct error err;
+    if (workers_spawn(s, WORKER_KIND_POOL, "", NULL, &err))
+        return true;
+    start_failed(s, err.detail);
+    backoff_start(s, &s->spawn_backoff, retry);
+    return false;
+}
+
+bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want)
+{
+    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = slot < 0 ? 0 : (uint32_t)slot,
+                               .pid = w->ends.child.pid, .kind = kind, .request_bytes = w->ends.request_bytes, .want = want};
     if (!front_send(s, &m, (int[]){w->ends.link_fd, w->ends.region_fd}, 2))
         return false;
     /* The front's end of the link lives in the front alone: if that dies, the worker sees end of file. */
     fd_close_p(&w->ends.link_fd);
     fd_close_p(&w->ends.region_fd);
+    w->kind = kind;
     w->slot = slot;
-    s->slot[slot] = w;
+    if (slot >= 0)
+        s->slot[slot] = w;
     set_state(w, WORKER_POOL);
     return true;
 }
@@ -285,7 +347,7 @@ static struct worker *oldest_spare(const struct supervisor *s)
 {
     struct worker *best = NULL;
     for (struct worker *w = s->workers; w; w = w->next)
-        if (w->state == WORKER_SPARE && !w->doomed && w->generation == s->generation && (!best || w->id < best->id))
+        if (w->kind == WORKER_KIND_POOL && w->state == WORKER_SPARE && !w->doomed && w->generation == s->generation && (!best || w->id < best->id))
             best = w;
     return best;
 }
@@ -299,21 +361,22 @@ void workers_fill(struct supervisor *s)
         if (s->slot[i])
             continue;
         struct worker *w = s->front.child.pidfd >= 0 ? oldest_spare(s) : NULL;
-        if (!w || !assign(s, w, i))
+        if (!w || !workers_assign(s, w, WORKER_KIND_POOL, i, 0))
             missing++;
     }
     for (const struct worker *w = s->workers; w; w = w->next)
-        missing -= !w->doomed && w->generation == s->generation && (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
+        missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
     /* While starts fail, one at a time tries whether they work again. */
     if (s->spawn_backoff.failures > 0 && missing > 1)
         missing = 1;
     bool any_starting = false;
     for (const struct worker *w = s->workers; w; w = w->next)
-        any_starting |= w->state == WORKER_STARTING && !w->doomed;
+        any_starting |= w->kind == WORKER_KIND_POOL && w->state == WORKER_STARTING && !w->doomed;
     if (s->spawn_backoff.waiting || (s->spawn_backoff.failures > 0 && any_starting))
         missing = 0;
     while (missing-- > 0 && spawn(s))
         ;
+    dedicated_fill(s);
     supervisor_announce(s);
 }
 
@@ -338,6 +401,7 @@ void workers_doom(struct worker *w, enum death_reason reason)
 
 void workers_forget_front(struct supervisor *s)
 {
+    dedicated_forget_front(s);
     for (struct worker *w = s->workers; w; w = w->next) {
         struct control_cell *c = &s->page->cell[w->cell];
         atomic_store(&c->deadline_ns, 0);

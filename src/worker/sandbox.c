@@ -10,12 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +29,9 @@ static const char *const system_files[] = {"/proc/self/cgroup", "/proc/meminfo",
 static const char *const library_directories[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"};
 /* What they look at later: the number of processors, when threads start. */
 static const char *const running_files[] = {"/sys/devices/system/cpu"};
+/* What finding a source's server and checking its certificate take. */
+static const char *const network_files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+                                            "/run/systemd/resolve", "/etc/ssl", "/etc/pki", "/usr/lib/ssl", "/usr/share/ca-certificates"};
 
 #define ALLOW_ALL(fence, paths) allow_all(fence, paths, sizeof paths / sizeof *paths)
 
@@ -57,14 +60,40 @@ static int allow_database(struct fence *f, const char *path)
     return r;
 }
 
-static int allow_extensions(struct fence *f, const char *const *paths)
+static int allow_list(struct fence *f, const char *const *paths)
 {
-    if (!paths || !paths[0])
-        return 0;
-    int r = ALLOW_ALL(f, library_directories);
-    for (; *paths && r == 0; paths++)
+    int r = 0;
+    for (; paths && *paths && r == 0; paths++)
         r = fence_allow(f, *paths, FENCE_READ);
     return r;
+}
+
+static int allow_extensions(struct fence *f, const struct sandbox_plan *p)
+{
+    bool any = (p->extensions && p->extensions[0]) || p->extension_directory[0];
+    if (!any)
+        return 0;
+    if (ALLOW_ALL(f, library_directories) < 0 || allow_list(f, p->extensions) < 0)
+        return -1;
+    return p->extension_directory[0] ? fence_allow(f, p->extension_directory, FENCE_READ) : 0;
+}
+
+/* What is read while the engine opens, and what it reads as long as it lives. */
+static int allow_opening(struct fence *f, const struct sandbox_plan *p)
+{
+    if (ALLOW_ALL(f, system_files) < 0 || allow_database(f, p->database_path) < 0 || allow_extensions(f, p) < 0)
+        return -1;
+    for (const char *const *path = p->opening; path && *path; path++)
+        if (allow_database(f, *path) < 0)
+            return -1;
+    return 0;
+}
+
+static int allow_running(struct fence *f, const struct sandbox_plan *p)
+{
+    if (ALLOW_ALL(f, running_files) < 0 || allow_list(f, p->running) < 0)
+        return -1;
+    return p->network ? ALLOW_ALL(f, network_files) : 0;
 }
 
 static int allow_scratch(struct fence *f, const struct sandbox_plan *p)
@@ -80,18 +109,15 @@ static void raise_fence(const struct sandbox_plan *p, bool running, struct layer
         layers_set(l, LAYER_LANDLOCK, LAYER_OFF, "a sanitizer's build");
         return;
     }
-    int r = fence_new(&f, false);
+    int r = fence_new(&f, p->network);
     if (r < 0) {
         layers_set(l, LAYER_LANDLOCK, LAYER_MISSING, "%s",
                    errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
         return;
     }
     int abi = f.abi;
-    if (running)
-        r = ALLOW_ALL(&f, running_files);
-    else if (ALLOW_ALL(&f, system_files) < 0 || allow_database(&f, p->database_path) < 0 || allow_extensions(&f, p->extensions) < 0)
-        r = -1;
-    if (r == 0 && allow_scratch(&f, p) == 0 && fence_close(&f) == 0)
+    r = running ? 0 : allow_opening(&f, p);
+    if (r == 0 && allow_running(&f, p) == 0 && allow_scratch(&f, p) == 0 && fence_close(&f) == 0)
         layers_set(l, LAYER_LANDLOCK, LAYER_IN_FORCE, "version %d: %s", abi, fence_strength(abi));
     else
         layers_set(l, LAYER_LANDLOCK, LAYER_MISSING, "%s", strerror(errno));
@@ -103,7 +129,7 @@ static void install_filter(enum filter_kind kind, struct layers *l)
     char text[LAYER_DETAIL_BYTES];
     if (filter_install(kind, text, sizeof text) < 0)
         layers_set(l, LAYER_SECCOMP, LAYER_MISSING, "%s", text);
-    else if (kind == FILTER_WORKER)
+    else if (kind != FILTER_CLOSED)
         layers_set(l, LAYER_SECCOMP, LAYER_IN_FORCE, "%s", text);
 }
 
@@ -122,7 +148,7 @@ void sandbox_offer(struct layers *l)
 
 int sandbox_prepare(const struct sandbox_plan *p, struct layers *l, struct error *err)
 {
-    privileges_unshare(l);
+    privileges_unshare(l, p->network);
     sandbox_limits(p, l);
     if (chdir(p->scratch_directory[0] ? p->scratch_directory : "/") < 0) /* as long as whatever leads there may be walked */
         return error_set(err, ERR_UNAVAILABLE, "cannot enter the scratch directory %s: %s", p->scratch_directory, strerror(errno));
@@ -140,7 +166,7 @@ int sandbox_prepare(const struct sandbox_plan *p, struct layers *l, struct error
         return 0;
     }
     raise_fence(p, false, l);
-    install_filter(FILTER_WORKER, l);
+    install_filter(p->network ? FILTER_NETWORK : FILTER_WORKER, l);
     return 0;
 }
 
@@ -161,13 +187,8 @@ static void try_walls(struct layers *l)
         if (fd >= 0)
             close(fd);
     }
-    if (l->of[LAYER_SECCOMP].state == LAYER_IN_FORCE) {
-        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (fd >= 0 || errno != EPERM || prctl(PR_GET_SECCOMP) != 2)
-            layers_set(l, LAYER_SECCOMP, LAYER_MISSING, "a socket could be made");
-        if (fd >= 0)
-            close(fd);
-    }
+    if (l->of[LAYER_SECCOMP].state == LAYER_IN_FORCE && (kill(getpid(), 0) == 0 || errno != EPERM || prctl(PR_GET_SECCOMP) != 2))
+        layers_set(l, LAYER_SECCOMP, LAYER_MISSING, "a signal could be sent");
     void *at = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return;
@@ -180,7 +201,9 @@ int sandbox_enter(const struct sandbox_plan *p, struct layers *l, struct error *
     unsigned threads = count_threads();
     if (threads > 1)
         return error_set(err, ERR_UNAVAILABLE, "the engine started %u threads before the sandbox was closed", threads - 1);
-    if (privileges_drop_all() < 0)
+    /* Files of a source may be for root alone: the right to read them stays, as long as the fence confines it to them. */
+    bool reads = p->uid != 0 && p->running && p->running[0] && l->of[LAYER_LANDLOCK].state == LAYER_IN_FORCE;
+    if (!reads && privileges_drop_all() < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot drop the last capabilities: %s", strerror(errno));
     privileges_report(l, LAYER_USER, LAYER_CAPABILITIES, p->uid);
     bool no_new = l->of[LAYER_NO_NEW_PRIVS].state == LAYER_IN_FORCE;

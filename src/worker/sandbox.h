@@ -10,6 +10,10 @@ struct sandbox_plan {
     uid_t uid;                     /* the user to become; 0: none, this is not root */
     const char *database_path;     /* absolute; "": none */
     const char *const *extensions; /* absolute, NULL-terminated */
+    const char *extension_directory; /* of the sources' extensions; "": none */
+    const char *const *opening;    /* other files that are read while the engine opens; NULL-terminated */
+    const char *const *running;    /* directories that queries may read; NULL-terminated */
+    bool network;                  /* its sources are elsewhere: no network namespace, and sockets */
     const char *scratch_directory; /* it becomes the working directory; "": none */
     int64_t file_bytes;            /* the largest file it may write */
     int64_t data_bytes;            /* private memory; 0: no limit but its control group's */

@@ -25,7 +25,9 @@ static int encode_stream(struct run_state *r, struct error *err)
 {
     uint32_t column_count;
     const struct column *columns = stream_columns(r->stream, &column_count);
-    r->encoder = encoder_new((enum result_format)r->run->format, columns, column_count);
+    struct encoder_options options = {.format = (enum result_format)r->run->format,
+                                      .big_numbers_as_text = r->run->big_numbers_as_text};
+    r->encoder = encoder_new(&options, columns, column_count);
     CHECK(r->encoder);
     struct sink *sink = &r->sink.sink;
     if (encoder_begin(r->encoder, sink, &(struct result_head){.query_id = r->run->query_id}) < 0)

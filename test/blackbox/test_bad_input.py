@@ -48,7 +48,7 @@ def test_a_field_that_is_missing_or_of_the_wrong_kind_is_named(client, fields):
 @pytest.mark.parametrize("name", ["limit", "SQL", "query", "sq", "sql ", "", "ünï", "\u0000"])
 def test_an_unknown_field_is_refused_and_named(client, name):
     fields = post(client, json.dumps({"sql": "SELECT 1", name: 1}).encode()).problem(400, "bad_request")
-    if name.isascii() and name.strip():
+    if name.isascii() and name.isprintable() and name.strip():
         assert name.strip() in fields["detail"]
 
 

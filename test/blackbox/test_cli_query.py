@@ -199,7 +199,8 @@ class TestFile:
         assert code == 1 and "out.csv" in err and os.listdir(tmp_path) == ["scratch"]
 
     def test_the_name_chooses_the_format_unless_one_is_given(self, query, tmp_path):
-        for name, argv, start in (("a.csv", (), b"a"), ("a.txt", (), b"{"), ("b.csv", ("--format", "json"), b"{")):
+        for name, argv, start in (("a.csv", (), b"a"), ("a.txt", (), b"{"), ("b.csv", ("--format", "json"), b"{"), ("a.jsonl", (), b'{"a":1}\n'),
+                                  ("a.ndjson", (), b'{"a":1}\n')):
             assert query("SELECT 1 AS a", "-o", tmp_path / name, *argv).finish()[0] == 0
             assert (tmp_path / name).read_bytes().startswith(start)
 
@@ -230,7 +231,7 @@ class TestTerminal:
         code, out, _ = self.shown(items, "SELECT " + ", ".join(f"{i} AS column_{i}" for i in range(30)))
         assert code == 0 and re.search(r"\b\d of 30 columns", out)
 
-    @pytest.mark.parametrize("form", ["table", "csv", "json"])
+    @pytest.mark.parametrize("form", ["table", "csv", "json", "ndjson"])
     def test_no_format_steers_the_terminal(self, items, form):
         code, out, _ = self.shown(items, "SELECT chr(27) || '[31mred' || chr(7) || chr(127) || chr(155) AS v", "--format", form)
         assert code == 0 and "red" in out and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out), repr(out)
@@ -249,6 +250,6 @@ def test_the_statement_may_come_from_standard_input_and_start_with_a_comment(ite
 
 
 def test_formats_of_later_say_so(items):
-    for form in ("ndjson", "arrow", "parquet"):
+    for form in ("arrow", "parquet"):
         result = run_cli("query", items, "SELECT 1", "--format", form)
         assert result.returncode == 2 and "not built yet" in result.stderr and result.stdout == ""

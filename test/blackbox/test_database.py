@@ -184,4 +184,16 @@ def test_a_wal_of_a_killed_writer_is_read(start, make_db, tmp_path):
     assert (tmp_path / "data.duckdb.wal").exists()
     server = start(db)
     assert server.client.rows("SELECT count(*) FROM items") == [[10]]
-    assert server.status()["database"]["wal_bytes"] > 0
+    size = server.status()["database"]["wal_bytes"]
+    assert size == (tmp_path / "data.duckdb.wal").stat().st_size > 0
+    assert server.metric("bulkhead_wal_present") == 1 and server.metric("bulkhead_wal_bytes") == size
+
+
+def test_callers_learn_the_reason_and_the_operator_the_path(start, tmp_path):
+    db, words = broken("missing", tmp_path)
+    server = start(db)
+    for response in (server.client.get("/readyz"), server.client.query("SELECT 1")):
+        assert response.status == 503
+        assert "does not exist" in response.text and "<database>" in response.text, response
+        assert str(tmp_path) not in response.text and db.path.name not in response.text, response
+    assert server.log_contains(str(db))

@@ -118,6 +118,9 @@ class TestDisconnect:
 
     def test_a_client_that_leaves_a_runaway_stops_it(self, server):
         c, pid = run_on(server, LEVENSHTEIN, timeout="60s")
+        # Not before the engine is in the function: an interrupt that comes earlier is enough.
+        before = proc.cpu_ticks(pid)
+        wait_until(lambda: proc.cpu_ticks(pid) > before + 20, "the runaway does not run")
         c.close()
         wait_until(lambda: proc.is_gone(pid), "the runaway goes on")
         server.settle()

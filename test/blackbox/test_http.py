@@ -289,9 +289,11 @@ class TestHostAndOrigin:
         assert select(c, headers=[("Origin", f"http://{c.address}")]).data == [[1]]
 
     def test_cross_site_is_forbidden_same_origin_is_not(self, c):
-        select(c, headers=[("Sec-Fetch-Site", "cross-site")]).problem(403, "forbidden")
         for site in ("same-origin", "none"):
             assert select(c, headers=[("Sec-Fetch-Site", site)]).status == 200
+        refusal = select(c, headers=[("Sec-Fetch-Site", "cross-site")])
+        refusal.problem(403, "forbidden")
+        assert refusal.headers["Connection"] == "close" and c.read_to_end() == b""
 
     def test_cors_origins_are_served(self, start):
         server = start(set={"server.cors_origins": "https://app.example"})

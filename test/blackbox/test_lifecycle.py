@@ -220,6 +220,54 @@ class TestReload:
         assert server.log_contains("listen", since=since)
         assert server.client.rows("SELECT 1") == [[1]]
 
+    def test_auto_is_no_change_and_what_needs_a_restart_counts_as_it_was(self, start, tmp_path, items):
+        """Sizes are worked out for the workers that there are, not for the number in the file."""
+        ini = tmp_path / "b.ini"
+        text = f"[database]\npath = {items}\n[pool]\nspares = %d\nmemory_limit = auto\n"
+        ini.write_text(text % 1)
+        server = start(None, config=ini, small=False)
+        before, since = server.worker_pids(), server.log_mark()
+        ini.write_text(text % 9)
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("config_reloaded", since=since)
+        assert [e["key"] for e in server.log_entries("config_changed", since=since)] == ["pool.spares"], server.log_text()
+        assert server.log_contains("config_changed", since=since, **{"from": "1", "to": "9"})
+        assert server.worker_pids() == before, "ten smaller workers were planned for"
+
+    @pytest.mark.parametrize("text", ["[source.x]\ntype = files\npath = /tmp\n"])
+    def test_what_is_refused_at_the_start_is_refused_here_too(self, start, tmp_path, items, text):
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="345ms")
+        server = start(None, config=ini)
+        since = server.log_mark()
+        self.write(ini, items, timeout="99ms")
+        ini.write_text(ini.read_text() + text)
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("config_refused", since=since)
+        assert server.log_contains("not built yet", since=since)
+        assert server.client.query(CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 345
+
+    def test_a_lower_limit_for_statements_meets_a_longer_one_in_the_queue(self, start, tmp_path, items):
+        """It was taken under the old limit, and the workers that come have less room: it is refused, and the front lives."""
+        ini = tmp_path / "b.ini"
+        text = f"[database]\npath = {items}\n[limits]\nmax_sql_bytes = %s\n"
+        ini.write_text(text % "4MB")
+        server = start(None, config=ini, set={"pool.workers": 1, "pool.spares": 0})
+        front = server.front_pid
+        mine = new_id()
+        running = server.client.start_query(CROSS_JOIN, headers={"Bulkhead-Query-Id": mine}, timeout="2s")
+        server.wait_running(mine)
+        queued = server.client.start_query(f"SELECT length('{'x' * 3_000_000}')")
+        server.wait_metric("bulkhead_queue_length", 1)
+        ini.write_text(text % "100KB")
+        since = server.log_mark()
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("config_reloaded", since=since)
+        assert running.read_response().status == 504
+        assert queued.read_response().problem(413, "payload_too_large")["limit_bytes"] > 0
+        assert server.client.query(f"SELECT length('{'x' * 150_000}')").problem(413, "payload_too_large")["limit_bytes"] == 100_000
+        assert server.client.rows("SELECT 1") == [[1]] and server.front_pid == front
+
     def test_a_running_query_is_not_disturbed(self, start, tmp_path, items):
         ini = tmp_path / "b.ini"
         self.write(ini, items, timeout="60s")

@@ -157,7 +157,7 @@ def test_a_front_that_dies_at_once_every_time_is_not_restarted_in_a_storm(server
 
     def kill_fronts():
         for s in proc.descendants(server.pid):
-            if s.pid not in killed and s.state != "Z" and s.name == "bulkhead":
+            if s.pid not in killed and s.state != "Z" and s.name == "bulkhead-front":
                 killed.add(s.pid)
                 proc.kill(s.pid)
         return server.is_up()

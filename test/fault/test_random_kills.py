@@ -52,7 +52,7 @@ class Caller(threading.Thread):
         self.server, self.kills, self.stop, self.total = server, kills, stop, total
         self.random = random.Random(seed)
         self.outcomes, self.wrong = Counter(), []
-        self.connection = None
+        self.connection, self.connected = None, 0.0
 
     def run(self):
         n = 0
@@ -81,7 +81,7 @@ class Caller(threading.Thread):
         reused = self.connection is not None
         try:
             if not self.connection:
-                self.connection = self.server.client.connect()
+                self.connection, self.connected = self.server.client.connect(), began
             self.connection.send_request("POST", "/v1/query", body, [("Content-Type", "application/json")])
             if kind == "leave":
                 self.drop()
@@ -89,16 +89,18 @@ class Caller(threading.Thread):
                 return
             response = self.connection.read_response()
         except (Cut, ConnectionError) as e:
+            connected = self.connected if reused else began
             self.drop()
-            self.account_cut(kind, e, began, reused)
+            self.account_cut(kind, e, began, connected, reused)
             return
         self.account(kind, n, response)
         if response.headers.get("Connection", "").lower() == "close":
             self.drop()
 
-    def account_cut(self, kind, e, began, reused):
+    def account_cut(self, kind, e, began, connected, reused):
         head = getattr(e, "response", None)
-        if self.kills.excuses_cut(began, time.monotonic()):
+        # A kept connection ends with the front that took it, also when its next request comes only after the new one is there.
+        if self.kills.excuses_cut(min(began, connected), time.monotonic()):
             self.outcomes["cut with the front"] += 1
         elif kind == "large" and head is not None and head.status == 200:
             # The head was out when the worker died: the body is cut short, visibly.

@@ -6,7 +6,7 @@ import pytest
 
 from lib import proc
 from lib.client import Cut, new_id
-from lib.sql import BIG_RESULT, CROSS_JOIN, ENDLESS_RESULT, SHORT_WORK
+from lib.sql import BIG_RESULT, CROSS_JOIN, ENDLESS_RESULT, LEVENSHTEIN, SHORT_WORK
 from lib.wait import wait_until
 
 pytestmark = pytest.mark.fault
@@ -112,10 +112,11 @@ class TestStop:
         stopped = server.worker_pids("pool")
         for pid in stopped:
             proc.kill(pid, signal.SIGSTOP)
-        answers = [server.client.query("SELECT 1", timeout="400ms") for _ in range(4)]
+        connections = [server.client.start_query("SELECT 1", timeout="400ms") for _ in range(4)]
+        answers = [c.read_response() for c in connections]
         for a in answers:
             assert a.status == 200 or a.problem(504, "timeout")["stopped_by"] == "kill"
-        assert answers[-1].status == 200
+        assert [a.status for a in answers].count(200) == 2
         for pid in stopped:
             wait_until(lambda: proc.is_gone(pid), "still there")
         server.settle()
@@ -160,6 +161,18 @@ class TestStop:
         proc.kill(pid, signal.SIGCONT)
         assert c.read_response().status == 200
         assert pid in server.worker_pids()
+
+
+def test_a_crash_under_an_interrupt_is_a_crash(start):
+    """The deadline is over, the interrupt is out, nobody has forced anything yet: what ends the worker now is its own."""
+    server = start(set={"limits.interrupt_grace": "20s"})
+    since = server.log_mark()
+    c, pid = run(server, LEVENSHTEIN, timeout="200ms")
+    server.wait_log("job_stop", since=since, pid=pid, by="interrupt")
+    proc.kill(pid, signal.SIGSEGV)
+    assert c.read_response().problem(502, "worker_crashed")["signal"] == "SIGSEGV"
+    server.wait_metric("bulkhead_worker_deaths_total", 1, reason="crash")
+    assert server.metric("bulkhead_queries_total", code="timeout") == 0
 
 
 def test_a_sigterm_from_outside_is_a_death_like_any_other(server):

@@ -269,17 +269,26 @@ class Connection:
 
 
 class Client:
-    """One connection for each request, unless `connect()` is asked for."""
+    """One connection for each request, unless `connect()` is asked for. With a key, every request that names no other shows it."""
 
-    def __init__(self, address, limit_s=READ_LIMIT_S):
-        self.address, self.limit_s = address, limit_s
+    def __init__(self, address, limit_s=READ_LIMIT_S, key=None):
+        self.address, self.limit_s, self.key = address, limit_s, key
+
+    def without_key(self):
+        return Client(self.address, self.limit_s)
+
+    def _with_key(self, headers):
+        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
+        if self.key and not any(n.lower() == "authorization" for n, _ in pairs):
+            pairs.append(("Authorization", f"Bearer {self.key}"))
+        return pairs
 
     def connect(self, **how):
         return Connection(self.address, how.pop("limit_s", self.limit_s), **how)
 
     def request(self, method, target, body=None, headers=()):
         with self.connect() as c:
-            return c.request(method, target, body, headers)
+            return c.request(method, target, body, self._with_key(headers))
 
     def get(self, target, **headers):
         return self.request("GET", target, headers=[(k.replace("_", "-"), v) for k, v in headers.items()])
@@ -308,7 +317,7 @@ class Client:
         """Sends the query and returns the connection, with the answer still to be read."""
         c = self.connect(receive_buffer=receive_buffer)
         pairs = [("Content-Type", "application/json")] + list(dict(headers).items())
-        c.send_request("POST", "/v1/query", self.query_body(sql, fields), pairs)
+        c.send_request("POST", "/v1/query", self.query_body(sql, fields), self._with_key(pairs))
         return c
 
 

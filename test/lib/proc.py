@@ -99,6 +99,10 @@ def private_bytes(pid):
     return total
 
 
+def rss_bytes(pid):
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 def state(pid):
     s = stat(pid)
     return s.state if s else None

@@ -56,7 +56,7 @@ static inline void answer_rows(struct answer *a, struct stream *s)
     uint32_t count;
     const struct column *columns = stream_columns(s, &count);
     struct text_sink sink = {.sink = {.more = text_sink_more}};
-    struct encoder *enc = encoder_new(FORMAT_CSV, columns, count);
+    struct encoder *enc = encoder_new(&(struct encoder_options){FORMAT_CSV}, columns, count);
     struct result_head head = {.query_id = "q"};
     struct result_tail tail = {0};
     int64_t n;

@@ -95,20 +95,26 @@ static void put_expected_json(struct test_sink *t, const char *s, size_t n)
 
 static const struct column_string *text_at(const struct column *c, uint64_t row) { return &((struct column_string *)c->data)[row]; }
 
-struct outputs {
-    char *json, *csv, *raw;
-    char *want_json, *want_csv, *want_raw;
-    size_t json_length, csv_length, raw_length, want_json_length, want_csv_length, want_raw_length;
-};
+/* The formats that are compared, in the order of every array below. */
+static const enum result_format formats[] = {FORMAT_JSON, FORMAT_CSV, FORMAT_RAW, FORMAT_NDJSON};
+#define COMPARED 4
 
-static void expect_row(struct test_sink want[3], const struct column *c, uint64_t row, bool first)
+static void expect_json(struct test_sink *want, const struct column *c, uint64_t row)
+{
+    if (column_is_null(&c[1], row))
+        puts_to(want, "null");
+    else
+        put_expected_json(want, (const char *)column_string_data(text_at(&c[1], row)), text_at(&c[1], row)->length);
+}
+
+static void expect_row(struct test_sink want[COMPARED], const struct column *c, uint64_t row, bool first)
 {
     puts_to(&want[0], first ? "[" : ",[");
-    if (column_is_null(&c[1], row))
-        puts_to(&want[0], "null");
-    else
-        put_expected_json(&want[0], (const char *)column_string_data(text_at(&c[1], row)), text_at(&c[1], row)->length);
+    expect_json(&want[0], c, row);
     puts_to(&want[0], "]");
+    puts_to(&want[3], "{\"x\":");
+    expect_json(&want[3], c, row);
+    puts_to(&want[3], "}\n");
     if (!column_is_null(&c[2], row)) { /* quoted always: so is what it is compared with, see requote */
         const struct column_string *s = text_at(&c[2], row);
         const uint8_t *data = column_string_data(s);
@@ -174,12 +180,12 @@ static uint64_t compare(struct world *w, const char *sql, size_t window)
     const struct column *c = columns_get(columns, &count);
     assert_int_equal(count, 3);
 
-    struct encoder *encoders[3];
-    struct test_sink got[3], want[3];
+    struct encoder *encoders[COMPARED];
+    struct test_sink got[COMPARED], want[COMPARED];
     struct result_head head = {"q"};
     struct result_tail tail = {0};
-    for (int f = 0; f < 3; f++) {
-        encoders[f] = encoder_new((enum result_format)f, c, 1);
+    for (int f = 0; f < COMPARED; f++) {
+        encoders[f] = encoder_new(&(struct encoder_options){formats[f]}, c, 1);
         test_sink_init(&got[f], window);
         test_sink_init(&want[f], 1 << 20);
         assert_int_equal(encoder_begin(encoders[f], &got[f].sink, &head), 0);
@@ -188,7 +194,7 @@ static uint64_t compare(struct world *w, const char *sql, size_t window)
     while ((chunk = duckdb_fetch_chunk(r))) {
         uint64_t n = duckdb_data_chunk_get_size(chunk);
         columns_set_chunk(columns, chunk);
-        for (int f = 0; f < 3; f++)
+        for (int f = 0; f < COMPARED; f++)
             assert_int_equal(encoder_rows(encoders[f], &got[f].sink, c, n), 0);
         for (uint64_t row = 0; row < n; row++, tail.rows++)
             expect_row(want, c, row, tail.rows == 0);
@@ -196,22 +202,22 @@ static uint64_t compare(struct world *w, const char *sql, size_t window)
     }
     if (duckdb_result_error(&r) && duckdb_result_error(&r)[0])
         fail_msg("%s: %s", sql, duckdb_result_error(&r));
-    for (int f = 0; f < 3; f++) {
+    for (int f = 0; f < COMPARED; f++) {
         size_t got_length, want_length;
         assert_int_equal(encoder_end(encoders[f], &got[f].sink, &tail), 0);
         puts_to(&want[f], "");
         char *text = test_sink_finish(&got[f], &got_length), *expected = test_sink_finish(&want[f], &want_length);
-        if (f == FORMAT_JSON) {
+        if (formats[f] == FORMAT_JSON) {
             char *data = strstr(text, "\"data\":["), *end = memmem(text + got_length - 90, 90, "],\"rows\":", 9);
             assert_true(data && end);
             data += strlen("\"data\":[");
             first_difference("JSON", sql, data, (size_t)(end - data), expected, want_length);
-        } else if (f == FORMAT_CSV) {
+        } else if (formats[f] == FORMAT_CSV) {
             char *quoted = requote(text, got_length, &got_length);
             first_difference("CSV", sql, quoted, got_length, expected, want_length);
             free(quoted);
         } else {
-            first_difference("RAW", sql, text, got_length, expected, want_length);
+            first_difference(format_name(formats[f]), sql, text, got_length, expected, want_length);
         }
         free(text);
         free(expected);
@@ -429,11 +435,11 @@ static void test_random_bit_patterns_of_floats_match_the_engine(void **state)
     assert_int_equal(duckdb_appender_destroy(&a), DuckDBSuccess);
     /* 1.5.5 prints some powers of two wrong (2^91 as 4.951760157141521e+27, which is 2^92): there we differ, and test_encode_real.c
      * checks that ours read back as the same number */
-    uint64_t compared = compare(w, "SELECT d, to_json(d)::VARCHAR, d::VARCHAR FROM reals WHERE TRY_CAST(d::VARCHAR AS DOUBLE) = d", 65536);
+    uint64_t compared = compare(w, "SELECT d AS x, to_json(d)::VARCHAR, d::VARCHAR FROM reals WHERE TRY_CAST(d::VARCHAR AS DOUBLE) = d", 65536);
     assert_true(compared > (uint64_t)n * 9 / 10);
     /* For one float in a hundred (its shortest text lies half-way, or on the edge of the interval) the engine gives up on the shortest and
      * prints the DOUBLE of the same value, 2493000.75 for 2493000.8: those are left out; ours reads back as the same number as well. */
-    compared = compare(w, "SELECT f, to_json(f)::VARCHAR, f::VARCHAR FROM reals WHERE TRY_CAST(f::VARCHAR AS FLOAT) = f "
+    compared = compare(w, "SELECT f AS x, to_json(f)::VARCHAR, f::VARCHAR FROM reals WHERE TRY_CAST(f::VARCHAR AS FLOAT) = f "
                           "AND f::VARCHAR <> f::DOUBLE::VARCHAR", 65536);
     assert_true(compared > (uint64_t)n * 9 / 10);
 }
@@ -524,7 +530,7 @@ static void test_materialised_chunks_are_flat_too(void **state)
     struct columns *columns = columns_new(&r);
     uint32_t count;
     const struct column *c = columns_get(columns, &count);
-    struct encoder *e = encoder_new(FORMAT_RAW, c, count);
+    struct encoder *e = encoder_new(&(struct encoder_options){FORMAT_RAW}, c, count);
     struct test_sink t;
     duckdb_data_chunk chunk;
     test_sink_init(&t, 0);

@@ -98,11 +98,11 @@ static void test_names(void **state)
         {"[limits]\nhistory = 1\n\n[log]\nlevel = info\n[limits]\nhistory = 1\n",
          "b.ini:7: [limits] history is given twice, first in line 2"},
         {"[source.a b]\n",
-         "b.ini:1: [source.a b]: a source's name is 1 to 40 letters, digits and _, no digit first"},
+         "b.ini:1: [source.a b]: a source's name is 1 to 31 of a-z, 0-9 and _, a letter first"},
         {"[source.1a]\n",
-         "b.ini:1: [source.1a]: a source's name is 1 to 40 letters, digits and _, no digit first"},
+         "b.ini:1: [source.1a]: a source's name is 1 to 31 of a-z, 0-9 and _, a letter first"},
         {"[source.]\n",
-         "b.ini:1: [source.]: a source's name is 1 to 40 letters, digits and _, no digit first"},
+         "b.ini:1: [source.]: a source's name is 1 to 31 of a-z, 0-9 and _, a letter first"},
         {"[source.a]\ntype = s3\nbuket = b\n",
          "b.ini:3: [source.a] has no key \"buket\"; nearest known key: bucket"},
         {"[source.a]\ntype = s3\ntype = s3\n", "b.ini:3: [source.a] type is given twice, first in line 2"},
@@ -221,11 +221,11 @@ static void test_set(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"limits.timeout", "--set limits.timeout: not of the form SECTION.KEY=VALUE"},
-        {"timeout=1s", "--set timeout=1s: not of the form SECTION.KEY=VALUE"},
-        {".timeout=1s", "--set .timeout=1s: not of the form SECTION.KEY=VALUE"},
-        {"limits.=1s", "--set limits.=1s: not of the form SECTION.KEY=VALUE"},
-        {"", "--set : not of the form SECTION.KEY=VALUE"},
+        {"limits.timeout", "--set limits.timeout: not of the form section.key=value"},
+        {"timeout=1s", "--set timeout=1s: not of the form section.key=value"},
+        {".timeout=1s", "--set .timeout=1s: not of the form section.key=value"},
+        {"limits.=1s", "--set limits.=1s: not of the form section.key=value"},
+        {"", "--set : not of the form section.key=value"},
         {"limits.timeout=1",
          "--set limits.timeout: [limits] timeout: \"1\" has no unit: write ms, s, m, h or d right "
          "behind the number"},

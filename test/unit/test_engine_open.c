@@ -169,7 +169,7 @@ static void a_writer_is_named(void **state)
     assert_int_equal(pipe(hold), 0);
     pid_t pid = writer_start(f.path, "INSERT INTO t VALUES (-1)", ready[1], hold[0]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
-    snprintf(why, sizeof why, "another process has it open for writing (PID %d)", (int)pid);
+    snprintf(why, sizeof why, "another process has it open for writing and holds the lock (PID %d)", (int)pid);
     refused(f.path, why);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);

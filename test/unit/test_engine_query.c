@@ -72,8 +72,8 @@ static void refuses_every_other_statement(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"COPY t TO '/tmp/x.csv'", "COPY statement"},
-        {"copy (select 1) to '/tmp/x.csv'", "COPY statement"},
+        {"COPY t TO '/tmp/bulkhead-never.csv'", "COPY statement"},
+        {"copy (select 1) to '/tmp/bulkhead-never.csv'", "COPY statement"},
         {"ATTACH '/tmp/x.duckdb'", "ATTACH statement"},
         {"CREATE TABLE x(i INT)", "CREATE statement"},
         {"CREATE TEMP TABLE x(i INT)", "CREATE statement"},
@@ -99,9 +99,9 @@ static void refuses_every_other_statement(void **state)
         {"EXPORT DATABASE '/tmp/x'", "EXPORT statement"},
         {"CHECKPOINT", "CHECKPOINT statement"},
         {"DETACH data", "DETACH statement"},
-        {"EXPLAIN ANALYZE COPY t TO '/tmp/x.csv'", "EXPLAIN of COPY statement"},
-        {"EXPLAIN COPY t TO '/tmp/x.csv'", "EXPLAIN of COPY statement"},
-        {"EXPLAIN (ANALYZE) COPY t TO '/tmp/x.csv'", "EXPLAIN of COPY statement"},
+        {"EXPLAIN ANALYZE COPY t TO '/tmp/bulkhead-never.csv'", "EXPLAIN of COPY statement"},
+        {"EXPLAIN COPY t TO '/tmp/bulkhead-never.csv'", "EXPLAIN of COPY statement"},
+        {"EXPLAIN (ANALYZE) COPY t TO '/tmp/bulkhead-never.csv'", "EXPLAIN of COPY statement"},
         {"EXPLAIN ANALYZE CREATE TABLE x(i INT)", "EXPLAIN of CREATE statement"},
         {"EXPLAIN WITH a AS (SELECT 1) INSERT INTO u FROM a", "EXPLAIN of INSERT statement"},
         {"EXPLAIN ANALYZE WITH a AS (SELECT 1) DELETE FROM u", "EXPLAIN of DELETE statement"},
@@ -119,7 +119,7 @@ static void refuses_every_other_statement(void **state)
         assert_string_equal(a.err.what, rows[i][1]);
     }
     assert_non_null(strstr(ask(f.engine, "PIVOT t ON i USING count(*)").err.detail, "IN (value, ...)"));
-    assert_int_equal(access("/tmp/x.csv", F_OK), -1);
+    assert_int_equal(access("/tmp/bulkhead-never.csv", F_OK), -1);
     assert_answer(f.engine, "SELECT count(*) FROM u", "0\n");
 }
 

@@ -301,6 +301,39 @@ static void a_client_that_takes_nothing_is_cut(void **state)
     free(s.data);
 }
 
+/* A connection whose kernel buffer is small, so that the server notices each bite. */
+static int adopt_small(struct fixture *f)
+{
+    int pair[2], bytes = 4608;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
+    assert_non_null(http_server_adopt(f->server, pair[0]));
+    return pair[1];
+}
+
+static void a_client_that_drips_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    f->opt.delivery_timeout_ms = 150;
+    set_options(f);
+    struct source s = source_new(8000000, 8000000, SIZE_MAX);
+    struct body_source src = as_source(&s);
+    for (int counted = 0; counted < 2; counted++) { /* while the source goes on, and when only the rest is left */
+        int fd = adopt_small(f);
+        char bite[256];
+        f->on_request = hold_exchange;
+        assert_true(send(fd, GET, strlen(GET), 0) > 0);
+        wait_for(f, f->held);
+        s.at = 0;
+        exchange_stream(f->held, 200, NULL, counted ? 8000000 : -1, &src);
+        /* 256 bytes in two milliseconds or more: never 256 KB in 150. */
+        wait_for(f, recv(fd, bite, sizeof bite, 0) >= -1 && f->gone == counted + 1);
+        close(fd);
+    }
+    assert_int_equal(f->sent, 0);
+    free(s.data);
+}
+
 static void a_source_may_take_longer_than_the_delivery_timeout(void **state)
 {
     struct fixture *f = *state;
@@ -500,7 +533,7 @@ int main(void)
         TEST(a_stream_grows_with_its_source), TEST(a_slow_reader_gets_every_byte), TEST(small_streams_and_empty_ones_end_well),
         TEST(http10_streams_until_close), TEST(an_abort_cuts_the_body), TEST(a_source_that_ends_short_cuts_the_body),
         TEST(a_client_that_goes_is_reported_once), TEST(without_a_user_the_answer_goes_into_the_void),
-        TEST(a_client_that_takes_nothing_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
+        TEST(a_client_that_takes_nothing_is_cut), TEST(a_client_that_drips_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
         TEST(a_large_answer_to_a_slow_client_is_whole), TEST(one_fast_reader_does_not_starve_others),
         TEST(problems_have_the_contracts_fields), TEST(freeing_the_server_tells_living_exchanges),
         TEST(running_out_of_fds_only_delays_a_client),

@@ -1,0 +1,307 @@
+/* Attaching sources (see the header). Every name and value goes through quote.h; secrets live in SQL text only here, and the text is wiped.
+ * Runs in the worker. */
+#include "engine/engine_sources.h"
+#include "engine/quote.h"
+#include "engine/sqltext.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SQL_MAX_BYTES ((size_t)64 * 1024)
+/* A server that is there answers at once; one that is not must not hold a worker's start for long. */
+#define CONNECT_TIMEOUT_S 10
+
+/* SQL under construction. Its first failure sticks. */
+struct sql {
+    struct buf text;
+    bool ok;
+};
+
+static struct sql sql_new(void)
+{
+    struct sql q = {.text = BUF_INIT(SQL_MAX_BYTES), .ok = true};
+    CHECK(buf_reserve(&q.text, SQL_MAX_BYTES)); /* at once: no half-written copies of a secret stay behind */
+    return q;
+}
+
+static void put(struct sql *q, const char *text) { q->ok = q->ok && buf_puts(&q->text, text); }
+
+static void put_text(struct sql *q, const char *before, const char *value)
+{
+    put(q, before);
+    q->ok = q->ok && quote_text(&q->text, value, strlen(value));
+}
+
+static void put_name(struct sql *q, const char *before, const char *name, const char *prefix)
+{
+    char whole[SOURCE_NAME_BYTES + 16];
+    snprintf(whole, sizeof whole, "%s%s", prefix, name);
+    put(q, before);
+    q->ok = q->ok && quote_name(&q->text, whole, strlen(whole));
+}
+
+/* ", KEY 'value'", nothing when there is no value. */
+static void put_option(struct sql *q, const char *key, const char *value)
+{
+    if (!value[0])
+        return;
+    put(q, ", ");
+    put(q, key);
+    put_text(q, " ", value);
+}
+
+static void put_port(struct sql *q, int port)
+{
+    q->ok = q->ok && buf_printf(&q->text, ", PORT %d", port);
+}
+
+/* Runs it and wipes it. The error names the source; the engine's words may, so to speak, quote the statement. */
+static int run(struct engine *e, struct sql *q, const struct source *s, struct error *err)
+{
+    int ok = 0;
+    struct error said;
+    q->ok = q->ok && buf_append(&q->text, "", 1);
+    if (!q->ok)
+        ok = error_set(err, ERR_SOURCE, "its configuration can't be written as SQL");
+    else if (engine_run(e, q->text.data, "", &said) < 0)
+        ok = error_set(err, ERR_SOURCE, "%s", strncmp(said.detail, ": ", 2) == 0 ? said.detail + 2 : said.detail);
+    if (q->text.data)
+        explicit_bzero(q->text.data, q->text.cap);
+    buf_free(&q->text);
+    if (ok < 0)
+        snprintf(err->source, sizeof err->source, "%s", s->name);
+    return ok;
+}
+
+static int load(struct engine *e, const struct engine_options *o, const struct source *s, struct error *err)
+{
+    static const char *const extension[SOURCE_TYPES] = {
+        [SOURCE_IS_postgres] = "postgres_scanner", [SOURCE_IS_mysql] = "mysql_scanner", [SOURCE_IS_s3] = "httpfs"};
+    char path[4200];
+    if (!extension[s->type])
+        return 0;
+    for (size_t i = 0; i < e->source_count; i++)
+        if (e->sources[i].type == s->type)
+            return 0; /* loaded for an earlier one */
+    snprintf(path, sizeof path, "%s/%s.duckdb_extension", o->extension_directory ? o->extension_directory : "", extension[s->type]);
+    struct sql q = sql_new();
+    put_text(&q, "LOAD ", path);
+    return run(e, &q, s, err);
+}
+
+#define SECRET_PREFIX "bulkhead_"
+
+static int drop_secret(struct engine *e, const struct source *s, struct error *err)
+{
+    struct sql q = sql_new();
+    put_name(&q, "DROP SECRET ", s->name, SECRET_PREFIX);
+    return run(e, &q, s, err);
+}
+
+static int attach_postgres(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
+{
+    const struct source *s = &x->def;
+    struct sql q = sql_new();
+    char options[256];
+    put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
+    put(&q, " (TYPE postgres");
+    put_option(&q, "HOST", s->host);
+    put_port(&q, s->port);
+    put_option(&q, "DATABASE", s->database);
+    put_option(&q, "USER", s->user);
+    put_option(&q, "PASSWORD", x->password);
+    put_option(&q, "SSLMODE", s->sslmode);
+    put(&q, ")");
+    if (run(e, &q, s, err) < 0)
+        return -1;
+    /* Read-only three times: the attach, the transactions at the source, and, if the administrator heeds the documents, the role. */
+    snprintf(options, sizeof options,
+             "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64 " -c default_transaction_read_only=on'",
+             CONNECT_TIMEOUT_S, o->source_timeout_ms);
+    q = sql_new();
+    put_text(&q, "ATTACH ", options);
+    put_name(&q, " AS ", s->name, "");
+    put_name(&q, " (TYPE postgres, READ_ONLY, SECRET ", s->name, SECRET_PREFIX);
+    put(&q, ")");
+    return run(e, &q, s, err) < 0 ? -1 : drop_secret(e, s, err);
+}
+
+static int attach_mysql(struct engine *e, const struct engine_source *x, struct error *err)
+{
+    /* The words of [source.NAME] sslmode are PostgreSQL's; MySQL has its own for the same. */
+    static const char *const modes[][2] = {{"", "preferred"}, {"disable", "disabled"}, {"allow", "preferred"}, {"prefer", "preferred"},
+                                           {"require", "required"}, {"verify-ca", "verify_ca"}, {"verify-full", "verify_identity"}};
+    const struct source *s = &x->def;
+    const char *mode = "verify_identity";
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (strcmp(modes[i][0], s->sslmode) == 0)
+            mode = modes[i][1];
+    struct sql q = sql_new();
+    put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
+    put(&q, " (TYPE mysql");
+    put_option(&q, "HOST", s->host);
+    put_port(&q, s->port);
+    put_option(&q, "DATABASE", s->database);
+    put_option(&q, "USER", s->user);
+    put_option(&q, "PASSWORD", x->password);
+    put_option(&q, "SSL_MODE", mode);
+    put(&q, ")");
+    if (run(e, &q, s, err) < 0)
+        return -1;
+    q = sql_new();
+    put_name(&q, "ATTACH '' AS ", s->name, "");
+    put_name(&q, " (TYPE mysql, READ_ONLY, SECRET ", s->name, SECRET_PREFIX);
+    put(&q, ")");
+    return run(e, &q, s, err) < 0 ? -1 : drop_secret(e, s, err);
+}
+
+/* The secret stays: each access needs it. It is only used for what lies below the prefix. */
+static int prepare_s3(struct engine *e, const struct engine_source *x, struct error *err)
+{
+    const struct source *s = &x->def;
+    char text[SOURCE_HOST_BYTES + 16 > 1200 ? SOURCE_HOST_BYTES + 16 : 1200];
+    struct sql q = sql_new();
+    put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
+    put(&q, " (TYPE s3");
+    put_option(&q, "KEY_ID", x->key_id);
+    put_option(&q, "SECRET", x->secret);
+    put_option(&q, "REGION", s->region);
+    bool v6 = strchr(s->host, ':') != NULL;
+    if (s->aws) /* path style as well: the host is then one and the same for every bucket, and so is what the worker may connect to */
+        snprintf(text, sizeof text, "%s", s->host);
+    else
+        snprintf(text, sizeof text, "%s%s%s:%d", v6 ? "[" : "", s->host, v6 ? "]" : "", s->port);
+    put_option(&q, "ENDPOINT", text);
+    put_option(&q, "URL_STYLE", "path");
+    put(&q, s->tls ? ", USE_SSL true" : ", USE_SSL false");
+    snprintf(text, sizeof text, "s3://%s/%s", s->bucket, s->prefix);
+    put_option(&q, "SCOPE", text);
+    put(&q, ")");
+    return run(e, &q, s, err);
+}
+
+static int attach_duckdb(struct engine *e, const struct source *s, struct error *err)
+{
+    struct sql q = sql_new();
+    put_text(&q, "ATTACH ", s->path);
+    put_name(&q, " AS ", s->name, "");
+    put(&q, " (TYPE duckdb, READ_ONLY)");
+    return run(e, &q, s, err);
+}
+
+static int attach(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
+{
+    switch (x->def.type) {
+    case SOURCE_IS_postgres: return attach_postgres(e, o, x, err);
+    case SOURCE_IS_mysql: return attach_mysql(e, x, err);
+    case SOURCE_IS_s3: return prepare_s3(e, x, err);
+    case SOURCE_IS_duckdb: return attach_duckdb(e, &x->def, err);
+    default: return 0; /* files: only a path that may be read */
+    }
+}
+
+int sources_attach(struct engine *e, const struct engine_options *o, struct error *err)
+{
+    for (size_t i = 0; i < o->source_count; i++) {
+        const struct engine_source *x = &o->sources[i];
+        failure_hide_secret(&e->hide, x->password);
+        failure_hide_secret(&e->hide, x->key_id);
+        failure_hide_secret(&e->hide, x->secret);
+        if (x->def.type == SOURCE_IS_duckdb)
+            failure_hide_path(&e->hide, x->def.path, "<source>");
+        if (load(e, o, &x->def, err) < 0)
+            return -1;
+        struct attached *a = &e->sources[e->source_count++];
+        memcpy(a->name, x->def.name, sizeof a->name);
+        a->type = x->def.type;
+        if (attach(e, o, x, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int sources_allow_paths(struct engine *e, const struct engine_options *o, struct error *err)
+{
+    struct sql q = sql_new();
+    const struct source *last = NULL;
+    put(&q, "SET allowed_directories=[");
+    for (size_t i = 0; i < o->source_count; i++) {
+        const struct source *s = &o->sources[i].def;
+        char path[4200];
+        if (s->type == SOURCE_IS_s3)
+            snprintf(path, sizeof path, "s3://%s/%s", s->bucket, s->prefix);
+        else if (s->type == SOURCE_IS_files)
+            snprintf(path, sizeof path, "%s%s", s->path, s->path[strlen(s->path) - 1] == '/' ? "" : "/");
+        else
+            continue;
+        put_text(&q, last ? ", " : "", path);
+        last = s;
+    }
+    put(&q, "]");
+    if (last)
+        return run(e, &q, last, err);
+    buf_free(&q.text);
+    return 0;
+}
+
+/* ---- what failed? ---- */
+
+/* Words of the scanners' own messages. What a server says stands behind one of them. */
+static const struct {
+    enum source_type type;
+    const char *words;
+} marks[] = {
+    {SOURCE_IS_postgres, "Unable to connect to Postgres"}, {SOURCE_IS_postgres, "Failed to prepare COPY"},
+    {SOURCE_IS_postgres, "Failed to execute query"},       {SOURCE_IS_postgres, "Failed to query Postgres"},
+    {SOURCE_IS_postgres, "Failed to fetch COPY"},          {SOURCE_IS_postgres, "Failed to read"},
+    {SOURCE_IS_postgres, "Postgres"},                      {SOURCE_IS_postgres, "server closed the connection"},
+    {SOURCE_IS_mysql, "Failed to connect to MySQL"},       {SOURCE_IS_mysql, "MySQL"},
+    {SOURCE_IS_mysql, "Lost connection"},                  {SOURCE_IS_s3, "HTTP Error"},
+    {SOURCE_IS_s3, "error for HTTP"},                      {SOURCE_IS_s3, "HTTP GET error"},
+    {SOURCE_IS_s3, "HTTP HEAD error"},
+};
+
+static bool names(const char *sql, size_t len, const char *name)
+{
+    size_t pos = 0, n = strlen(name);
+    for (struct sql_token t = sql_next(sql, len, &pos); t.kind != SQL_END; t = sql_next(sql, len, &pos)) {
+        size_t quote = t.kind == SQL_QUOTED && sql[t.begin] == '"';
+        if ((t.kind == SQL_WORD || quote) && t.end - t.begin == n + 2 * quote && strncasecmp(sql + t.begin + quote, name, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of several sources of the type, one that the statement names. */
+static const struct attached *which(const struct engine *e, enum source_type type, const char *sql, size_t len)
+{
+    const struct attached *first = NULL;
+    for (size_t i = 0; i < e->source_count; i++) {
+        const struct attached *a = &e->sources[i];
+        if (a->type != type)
+            continue;
+        if (names(sql, len, a->name))
+            return a;
+        first = first ? first : a;
+    }
+    return first;
+}
+
+void sources_judge_failure(const struct engine *e, const char *sql, size_t len, struct error *err)
+{
+    if (e->source_count == 0 || err->code != ERR_SQL || strcmp(err->error_type, "Parser") == 0 || strcmp(err->error_type, "Binder") == 0 ||
+        strcmp(err->error_type, "Catalog") == 0 || strcmp(err->error_type, "Permission") == 0)
+        return;
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        const struct attached *a = strstr(err->detail, marks[i].words) ? which(e, marks[i].type, sql, len) : NULL;
+        if (!a)
+            continue;
+        err->code = ERR_SOURCE;
+        err->position = 0;
+        err->error_type[0] = 0;
+        snprintf(err->source, sizeof err->source, "%s", a->name);
+        return;
+    }
+}

@@ -1,0 +1,30 @@
+/* A query that lives in the front: the request it came with, its job, its record. Runs in the front. */
+#pragma once
+#include "front/front.h"
+#include "front/negotiate.h"
+#include "front/registry.h"
+
+#define QUERY_ID_HEADER "Bulkhead-Query-Id"
+
+struct query {
+    struct asker asker; /* first: it is the user of its exchange */
+    struct front *f;
+    struct exchange *x;    /* NULL: the client has gone */
+    struct job *job;
+    struct record *record; /* NULL: not a client's query (GET /v1/schema), or not accepted yet */
+    bool schema;           /* GET /v1/schema: not counted as a client's query */
+    struct negotiated form; /* of the answer */
+    bool without_body;     /* HEAD: what the worker writes is counted and dropped */
+    bool head_sent;
+    struct query *next, *prev;
+};
+
+/* Ends it as cancelled: at once when it does not run, by the kill ladder when it does. The query may be gone when this returns; its record
+ * only if nobody has pinned it. */
+void query_cancel(struct query *q);
+/* Writes what is known now of a query that lives into its record. Of one that is over, nothing. */
+void query_update_record(struct record *rec);
+/* Looks at the memory and the CPU time of its worker, unless that was done a moment ago. */
+void query_sample(struct query *q, int64_t now_ns);
+/* The same for all that run; called with every tick. */
+void query_sample_all(struct front *f, int64_t now_ns);

@@ -1,0 +1,46 @@
+/* What a living query costs and how far it is, from its job and its worker's /proc into its record. Runs in the front. */
+#include "core/clock.h"
+#include "front/query.h"
+
+/* A worker's memory is read at most so often: it moves slowly, and reading costs a few microseconds. */
+#define SAMPLE_NS (250 * NS_PER_MS)
+
+void query_sample(struct query *q, int64_t now_ns)
+{
+    struct pool_worker *w = q->job->worker;
+    if (!w || q->schema)
+        return;
+    if (now_ns - w->sampled_ns >= SAMPLE_NS) {
+        w->sampled_ns = now_ns;
+        w->memory_bytes = proc_resident_bytes(w->pid);
+        pool_note_cpu(q->job);
+    }
+    if (w->memory_bytes > q->job->memory_bytes)
+        q->job->memory_bytes = w->memory_bytes;
+}
+
+void query_sample_all(struct front *f, int64_t now_ns)
+{
+    for (struct query *q = f->queries; q; q = q->next)
+        if (q->job->state == JOB_RUNNING)
+            query_sample(q, now_ns);
+}
+
+void query_update_record(struct record *rec)
+{
+    if (!rec->live)
+        return;
+    const struct job *j = rec->live->job;
+    int64_t now = clock_now_ns(), end = j->finished_ns ? j->finished_ns : now;
+    if (j->state == JOB_RUNNING)
+        pool_note_cpu(rec->live->job);
+    rec->state = j->state == JOB_NEW ? JOB_QUEUED : j->state;
+    rec->queue_us = ((j->started_ns ? j->started_ns : end) - j->submitted_ns) / 1000;
+    rec->exec_us = j->exec_us ? j->exec_us : j->started_ns ? (end - j->started_ns) / 1000 : 0;
+    rec->rows = j->rows;
+    rec->bytes = j->bytes;
+    rec->memory_bytes = j->memory_bytes;
+    rec->cpu_us = j->started_ns ? j->cpu_us : -1;
+    if (j->started_ns)
+        rec->worker = j->slot;
+}

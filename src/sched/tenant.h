@@ -1,0 +1,33 @@
+/* A tenant: on whose account jobs run. One for each API key, and one for all callers of a server without keys. Knows its limits and what it
+ * has in the pool; not the key itself, no role, no request. Runs in the front. */
+#pragma once
+#include "sched/rate.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TENANT_NAME_BYTES 41
+
+/* 0: no limit, except share. */
+struct tenant_limits {
+    int64_t concurrency;    /* jobs running at once */
+    int64_t queue;          /* jobs waiting */
+    int64_t per_s, burst;   /* requests */
+    int64_t share;          /* of the workers, against others': 10 is usual */
+    int64_t timeout_max_ms; /* of one job */
+    int64_t memory_bytes;   /* by how much one job may make its worker grow */
+};
+
+struct tenant {
+    uint32_t id;  /* never 0, never used again in this process's life */
+    unsigned refs;
+    char name[TENANT_NAME_BYTES]; /* the key's; "" without keys */
+    bool revoked; /* its key is gone or has expired: nothing of it may go on */
+    struct tenant_limits limits;
+    struct rate rate;
+};
+
+/* With one reference, the caller's. */
+struct tenant *tenant_new(uint32_t id, const char *name, const struct tenant_limits *limits);
+struct tenant *tenant_ref(struct tenant *t);
+/* Gives a reference back; the last frees. NULL is allowed. */
+void tenant_unref(struct tenant *t);

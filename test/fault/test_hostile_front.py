@@ -1,0 +1,92 @@
+"""A front in somebody else's hands: the supervisor takes what it says as hostile. The test speaks through a copy of the front's own channel."""
+
+import ctypes
+import os
+import re
+import socket
+import struct
+
+import pytest
+
+from lib import proc
+from lib.client import Cut
+from lib.server import ROOT
+from lib.wait import wait_until
+
+pytestmark = pytest.mark.fault
+
+CONTROL_FD = 3  # src/link/inherit.h
+# The numbers are the lines' order in the table.
+TYPES = {name: i for i, name in enumerate(re.findall(r"^CONTROL_MESSAGE\((\w+),", (ROOT / "src/link/control.def").read_text(), re.M), 1)}
+DIED, DRAIN, REPLACE, DRAINED = (TYPES[name] for name in ("DIED", "DRAIN", "REPLACE", "DRAINED"))
+DEATH_SPENT = 4
+SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
+
+
+@pytest.fixture
+def server(start):
+    s = start()
+    s.settle()
+    return s
+
+
+@pytest.fixture
+def channel(server):
+    """The front's end of its control channel."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = libc.syscall(SYS_PIDFD_OPEN, server.front_pid, 0)
+    assert pidfd >= 0
+    fd = libc.syscall(SYS_PIDFD_GETFD, pidfd, CONTROL_FD, 0)
+    os.close(pidfd)
+    if fd < 0:
+        pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    with socket.socket(fileno=fd) as s:
+        yield s
+
+
+def assert_front_replaced(server, old, since, event="front_protocol"):
+    server.wait_log(event, since=since, pid=old)
+
+    def serves():
+        try:
+            return server.front_pid != old and server.client.query("SELECT 1").status == 200
+        except (OSError, Cut, AssertionError):
+            return False
+    wait_until(serves, lambda: f"does not serve again:\n{server.log_text()}")
+    assert proc.is_gone(old)
+    server.settle()
+
+
+def test_drained_without_being_asked_does_not_end_the_server(server, channel):
+    front, since = server.front_pid, server.log_mark()
+    channel.send(struct.pack("=II", DRAINED, 0))
+    assert_front_replaced(server, front, since)
+    assert server.log_contains("not asked", since=since)
+
+
+@pytest.mark.parametrize("message", [
+    b"", b"x", struct.pack("=I", REPLACE), struct.pack("=II", 0, 0), struct.pack("=II", 99, 0), struct.pack("=II", DRAIN, 0),
+    struct.pack("=IIIIii", DIED, 1, 0, 0, 9, 0), struct.pack("=IIII", REPLACE, 1, DEATH_SPENT, 0) + b"more",
+], ids=["empty", "one byte", "short", "no type", "unknown type", "the supervisor's own", "a death", "long"])
+def test_what_is_no_message_of_a_front_ends_the_front(server, channel, message):
+    front, since = server.front_pid, server.log_mark()
+    channel.send(message)
+    assert_front_replaced(server, front, since, "front_protocol" if message else "front_death")  # no bytes read like the channel's end
+
+
+def test_replacements_of_unknown_workers_and_reasons_are_ignored(server, channel):
+    pids = server.worker_pids()
+    for worker, reason in ((0, DEATH_SPENT), (999, DEATH_SPENT), (1, 0), (1, 77), (2**32 - 1, 2**32 - 1)):
+        channel.send(struct.pack("=IIII", REPLACE, worker, reason, 0))
+    assert server.client.rows("SELECT 1") == [[1]]
+    assert server.worker_pids() == pids
+
+
+def test_replacements_without_end_end_the_front(server, channel):
+    front, since = server.front_pid, server.log_mark()
+    try:
+        for _ in range(2000):
+            channel.send(struct.pack("=IIII", REPLACE, 999, DEATH_SPENT, 0))
+    except OSError:
+        pass
+    assert_front_replaced(server, front, since)

@@ -1,0 +1,448 @@
+/* Jobs, queue and workers of the front (src/sched), with workers that the test plays itself: it holds the other ends of their links and
+ * regions, and says what a worker, or the supervisor, would say. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/clock.h"
+#include "core/fd.h"
+#include "sched/pool_internal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define REQUEST_BYTES ((size_t)131072)
+#define WORKERS_MAX 4
+
+struct fake {
+    int link_fd; /* the worker's end */
+    struct ring ring;
+};
+
+struct world {
+    struct event_base *base;
+    struct control_page *page;
+    int page_fd, nudge_fd;
+    struct log log;
+    struct pool *pool;
+    struct fake worker[WORKERS_MAX + 1]; /* by id */
+    unsigned data, end, failed;
+    struct error last;
+    uint32_t replaced[16];
+    enum death_reason replaced_for[16];
+    unsigned replaced_count;
+};
+
+static void on_data(struct job *job) { ((struct world *)job->owner)->data++; }
+static void on_end(struct job *job) { ((struct world *)job->owner)->end++; }
+static void on_failed(struct job *job)
+{
+    struct world *w = job->owner;
+    w->failed++;
+    w->last = job->error;
+}
+static const struct job_events events = {on_data, on_end, on_failed};
+
+static void on_replace(void *ctx, uint32_t worker, enum death_reason reason)
+{
+    struct world *w = ctx;
+    assert_true(w->replaced_count < 16);
+    w->replaced[w->replaced_count] = worker;
+    w->replaced_for[w->replaced_count++] = reason;
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->log = (struct log){.level = LOG_ERROR, .role = "front"};
+    w->base = event_base_new();
+    w->page_fd = fd_memory("page", sizeof(struct control_page));
+    w->page = control_map(w->page_fd);
+    w->nudge_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    assert_true(w->base && w->page && w->nudge_fd >= 0);
+    struct pool_options o = {.queue_length = 2, .queue_timeout_ms = 1000, .inline_bytes = 1000};
+    w->pool = pool_new(w->base, w->page, w->nudge_fd, &o, on_replace, w, &w->log);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    pool_free(w->pool);
+    for (int i = 1; i <= WORKERS_MAX; i++)
+        if (w->worker[i].ring.shared) {
+            close(w->worker[i].link_fd);
+            ring_unmap(&w->worker[i].ring);
+        }
+    event_base_free(w->base);
+    close(w->page_fd);
+    close(w->nudge_fd);
+    free(w);
+    return 0;
+}
+
+static void add_worker_with(struct world *w, uint32_t id, size_t request_bytes)
+{
+    int pair[2], region = ring_create(request_bytes);
+    struct fake *f = &w->worker[id];
+    assert_true(region >= 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(ring_map(region, request_bytes, true, &f->ring), 0);
+    f->link_fd = pair[1];
+    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = id, .cell = id, .pid = 1000 + (int)id, .request_bytes = request_bytes};
+    assert_int_equal(pool_add(w->pool, &m, pair[0], region), 0);
+}
+
+static void add_worker(struct world *w, uint32_t id) { add_worker_with(w, id, REQUEST_BYTES); }
+
+static struct job *job_with(struct world *w, size_t sql_len)
+{
+    struct job *j = job_new();
+    j->sql = malloc(sql_len + 1);
+    assert_non_null(j->sql);
+    memset(j->sql, 'x', sql_len);
+    j->sql_len = sql_len;
+    j->timeout_ms = 30000;
+    j->events = &events;
+    j->owner = w;
+    memcpy(j->query_id, "11111111-1111-4111-8111-111111111111", QUERY_ID_BYTES);
+    return j;
+}
+
+static struct job *submit(struct world *w)
+{
+    struct job *j = job_with(w, 8);
+    struct error err;
+    assert_int_equal(pool_submit(w->pool, j, &err), 0);
+    return j;
+}
+
+static int submit_fails(struct world *w, size_t sql_len, struct error *err)
+{
+    struct job *j = job_with(w, sql_len);
+    int r = pool_submit(w->pool, j, err);
+    job_free(j);
+    return r;
+}
+
+/* The worker reads its order and takes it up. */
+static uint32_t take(struct world *w, uint32_t id)
+{
+    union link_message m;
+    assert_int_equal(link_receive(w->worker[id].link_fd, LINK_FRONT, LINK_IDLE, &m), 1);
+    assert_int_equal(m.type, LINK_RUN);
+    atomic_store(&w->worker[id].ring.shared->taken, m.run.job);
+    return m.run.job;
+}
+
+static bool has_order(struct world *w, uint32_t id)
+{
+    char byte;
+    return recv(w->worker[id].link_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void say(struct world *w, uint32_t id, const void *message)
+{
+    assert_int_equal(link_send(w->worker[id].link_fd, message), 0);
+    event_base_loop(w->base, EVLOOP_NONBLOCK);
+}
+
+static void say_end(struct world *w, uint32_t id, uint32_t job, uint64_t produced, int64_t exec_us)
+{
+    say(w, id, &(struct link_end){.type = LINK_END, .job = job, .produced = produced, .rows = 1, .exec_us = exec_us});
+}
+
+static void die(struct world *w, uint32_t id, enum death_reason reason, enum stop_stage stage, int signal)
+{
+    pool_died(w->pool, &(struct control_died){CONTROL_DIED, id, reason, stage, signal, 0});
+}
+
+static const struct pool_worker *worker_of(struct world *w, uint32_t id)
+{
+    const struct pool_worker *pw = pool_workers(w->pool);
+    while (pw && pw->id != id)
+        pw = pw->next;
+    return pw;
+}
+
+/* ---- job states ---- */
+
+static void a_job_goes_only_where_the_table_lets_it(void **state)
+{
+    (void)state;
+    static const bool may[JOB_STATES][JOB_STATES] = {
+        [JOB_NEW] = {[JOB_QUEUED] = 1, [JOB_RUNNING] = 1, [JOB_FAILED] = 1, [JOB_CANCELLED] = 1},
+        [JOB_QUEUED] = {[JOB_RUNNING] = 1, [JOB_FAILED] = 1, [JOB_CANCELLED] = 1},
+        [JOB_RUNNING] = {[JOB_QUEUED] = 1, [JOB_DELIVERING] = 1, [JOB_FAILED] = 1, [JOB_CANCELLED] = 1},
+        [JOB_DELIVERING] = {[JOB_DONE] = 1, [JOB_FAILED] = 1, [JOB_CANCELLED] = 1},
+    };
+    for (int a = 0; a < JOB_STATES; a++) {
+        for (int b = 0; b < JOB_STATES; b++)
+            assert_int_equal(job_may_go((enum job_state)a, (enum job_state)b), may[a][b]);
+        struct job j = {.state = (enum job_state)a};
+        assert_int_equal(job_is_over(&j), a >= JOB_DONE);
+        assert_true(strlen(job_state_text((enum job_state)a)) > 0);
+    }
+}
+
+/* ---- a job's way ---- */
+
+static void a_job_runs_ends_and_frees_its_worker(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    struct job *j = submit(w);
+    assert_int_equal(j->state, JOB_RUNNING);
+    assert_null(pool_worker_job(worker_of(w, 1))); /* sent, not taken up */
+    uint32_t id = take(w, 1);
+    assert_int_equal(id, j->id);
+    assert_ptr_equal(pool_worker_job(worker_of(w, 1)), j);
+    assert_memory_equal(w->worker[1].ring.request, "xxxxxxxx", 8);
+    assert_true(atomic_load(&w->page->cell[1].deadline_ns) > clock_now_ns());
+    atomic_store(&w->worker[1].ring.shared->produced, 100);
+    say(w, 1, &(struct link_data){LINK_DATA, id});
+    assert_int_equal(w->data, 1);
+    say_end(w, 1, id, 100, 5);
+    assert_int_equal(w->end, 1);
+    assert_int_equal(j->state, JOB_DELIVERING);
+    assert_int_equal(atomic_load(&w->page->cell[1].deadline_ns), 0);
+    pool_consumed(w->pool, j, 60);
+    job_set_state(j, JOB_CANCELLED); /* the client leaves: the rest is dropped */
+    pool_release(w->pool, j);
+    assert_int_equal(atomic_load(&w->worker[1].ring.shared->consumed), 100);
+    assert_int_equal(pool_count(w->pool).idle, 1);
+    assert_int_equal(w->replaced_count, 0);
+    job_free(j);
+}
+
+static void a_full_queue_refuses_and_an_old_place_in_it_expires(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    add_worker(w, 1);
+    struct job *a = submit(w), *b = submit(w), *c = submit(w);
+    assert_int_equal(b->state, JOB_QUEUED);
+    assert_int_equal(submit_fails(w, 8, &err), -1);
+    assert_int_equal(err.code, ERR_OVERLOADED);
+    assert_in_range(err.retry_after_s, 1, 60);
+    pool_tick(w->pool, clock_now_ns() + 2 * NS_PER_S, NS_PER_S);
+    assert_int_equal(w->failed, 2);
+    assert_int_equal(w->last.code, ERR_OVERLOADED);
+    assert_int_equal(a->state, JOB_RUNNING);
+    job_free(b);
+    job_free(c);
+    say(w, 1, &(struct link_fail){.type = LINK_FAIL, .job = take(w, 1), .error.code = ERR_SQL});
+    assert_int_equal(w->last.code, ERR_SQL);
+    job_free(a);
+}
+
+/* ---- a worker that lies ---- */
+
+static void what_is_out_of_place_costs_the_worker_its_life(void **state)
+{
+    struct world *w = *state;
+    const struct link_end ends[] = {{.type = LINK_END, .job = 999, .rows = 1}, {.type = LINK_END, .produced = RING_BYTES + 1}};
+    for (uint32_t i = 1; i <= 2; i++) {
+        add_worker(w, i);
+        struct job *j = submit(w);
+        struct link_end m = ends[i - 1];
+        uint32_t id = take(w, i);
+        m.job = m.job ? m.job : id;
+        say(w, i, &m);
+        assert_int_equal(w->end, 0);
+        assert_int_equal(w->replaced_count, i);
+        assert_int_equal(w->replaced_for[i - 1], DEATH_LINK);
+        assert_int_equal(w->failed, i - 1); /* its client hears when the supervisor says how it ended */
+        die(w, i, DEATH_LINK, STOP_TERM, SIGTERM);
+        assert_int_equal(w->failed, i);
+        assert_int_equal(w->last.code, ERR_WORKER_CRASHED);
+        job_free(j);
+    }
+    add_worker(w, 3); /* nobody asked it for anything */
+    say(w, 3, &(struct link_data){LINK_DATA, 1});
+    assert_int_equal(w->replaced_for[2], DEATH_LINK);
+}
+
+static void a_time_nobody_can_have_worked_does_not_count(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    for (int i = 0; i < 20; i++) {
+        struct job *j = submit(w);
+        say_end(w, 1, take(w, 1), 0, INT64_MAX);
+        assert_in_range(j->exec_us, 0, 60 * 1000000);
+        assert_in_range(w->pool->mean_exec_us, 0, 60 * 1000000);
+        job_set_state(j, JOB_DONE);
+        pool_release(w->pool, j);
+        job_free(j);
+    }
+}
+
+/* ---- deaths ---- */
+
+static enum error_code death_gives(struct world *w, uint32_t id, enum death_reason reason, enum stop_stage stage, bool cancel)
+{
+    add_worker(w, id);
+    struct job *j = submit(w);
+    take(w, id);
+    if (cancel)
+        pool_cancel(w->pool, j, STOP_FOR_CANCEL);
+    unsigned before = w->failed;
+    die(w, id, reason, stage, SIGSEGV);
+    assert_int_equal(w->failed, before + 1);
+    job_free(j);
+    return w->last.code;
+}
+
+static void the_reason_of_a_death_decides_the_answer(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(death_gives(w, 1, DEATH_CRASH, STOP_NONE, false), ERR_WORKER_CRASHED);
+    assert_int_equal(w->last.signal, SIGSEGV);
+    assert_int_equal(death_gives(w, 2, DEATH_CRASH, STOP_INTERRUPT, false), ERR_WORKER_CRASHED);
+    assert_int_equal(death_gives(w, 3, DEATH_TIMEOUT, STOP_KILL, false), ERR_TIMEOUT);
+    assert_int_equal(w->last.stopped_by, STOP_KILL);
+    assert_int_equal(w->last.limit_ms, 30000);
+    assert_int_equal(death_gives(w, 4, DEATH_CRASH, STOP_INTERRUPT, true), ERR_CANCELLED);
+    assert_int_equal(pool_count(w->pool).idle + pool_count(w->pool).busy + pool_count(w->pool).lost, 0);
+}
+
+static void a_job_that_was_never_taken_up_runs_again_once(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    struct job *j = submit(w);
+    die(w, 1, DEATH_CRASH, STOP_NONE, SIGKILL);
+    assert_int_equal(j->state, JOB_QUEUED);
+    assert_int_equal(w->failed, 0);
+    add_worker(w, 2);
+    assert_int_equal(j->state, JOB_RUNNING);
+    die(w, 2, DEATH_CRASH, STOP_NONE, SIGKILL);
+    assert_int_equal(w->failed, 1);
+    assert_int_equal(w->last.code, ERR_WORKER_CRASHED);
+    job_free(j);
+}
+
+static void a_result_outlives_its_worker(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    struct job *j = submit(w);
+    uint32_t id = take(w, 1);
+    memcpy(w->worker[1].ring.bytes, "result", 6);
+    say_end(w, 1, id, 6, 1);
+    die(w, 1, DEATH_CRASH, STOP_NONE, SIGSEGV);
+    assert_int_equal(w->failed, 0);
+    assert_memory_equal(ring_reader_data(&j->worker->reader), "result", 6);
+    pool_consumed(w->pool, j, 6);
+    job_set_state(j, JOB_DONE);
+    pool_release(w->pool, j);
+    job_free(j);
+    assert_null(pool_workers(w->pool));
+}
+
+static void a_spent_worker_gets_no_further_job(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    struct job *j = submit(w);
+    say(w, 1, &(struct link_fail){.type = LINK_FAIL, .job = take(w, 1), .spent = 1, .error.code = ERR_OUT_OF_MEMORY});
+    assert_int_equal(w->replaced_for[0], DEATH_SPENT);
+    job_free(j);
+    j = submit(w);
+    assert_int_equal(j->state, JOB_QUEUED);
+    assert_false(has_order(w, 1));
+    add_worker(w, 2);
+    assert_true(has_order(w, 2));
+    say_end(w, 2, take(w, 2), 0, 1);
+    job_set_state(j, JOB_DONE);
+    pool_release(w->pool, j);
+    job_free(j);
+}
+
+/* ---- sizes ---- */
+
+static void what_does_not_fit_a_worker_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    add_worker(w, 1);
+    assert_int_equal(submit_fails(w, REQUEST_BYTES + 1, &err), -1);
+    assert_int_equal(err.code, ERR_PAYLOAD_TOO_LARGE);
+    assert_int_equal(err.limit_bytes, REQUEST_BYTES);
+    struct job *first = submit(w), *large = job_with(w, REQUEST_BYTES + 1), *last = job_with(w, REQUEST_BYTES);
+    assert_int_equal(pool_submit(w->pool, large, &err), 0); /* waits: nobody knows for which worker */
+    assert_int_equal(pool_submit(w->pool, last, &err), 0);
+    say_end(w, 1, take(w, 1), 0, 1);
+    job_set_state(first, JOB_DONE);
+    pool_release(w->pool, first);
+    assert_int_equal(w->failed, 1);
+    assert_int_equal(w->last.code, ERR_PAYLOAD_TOO_LARGE);
+    assert_int_equal(last->state, JOB_RUNNING); /* the next in the queue does not wait for it */
+    say_end(w, 1, take(w, 1), 0, 1);
+    job_set_state(last, JOB_DONE);
+    pool_release(w->pool, last);
+    job_free(first);
+    job_free(large);
+    job_free(last);
+}
+
+/* ---- no workers ---- */
+
+static void trouble_without_a_worker_is_told_at_once(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    struct job *j = submit(w);
+    assert_int_equal(j->state, JOB_QUEUED);
+    pool_set_trouble(w->pool, "the file is missing");
+    assert_int_equal(w->failed, 1);
+    assert_int_equal(w->last.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(w->last.detail, "the file is missing"));
+    job_free(j);
+    assert_int_equal(submit_fails(w, 8, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    pool_set_trouble(w->pool, "");
+    pool_drain(w->pool);
+    assert_int_equal(submit_fails(w, 8, &err), -1);
+    assert_non_null(strstr(err.detail, "shutting down"));
+}
+
+static void a_death_of_nobody_and_nonsense_are_ignored(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    die(w, 77, DEATH_CRASH, STOP_NONE, SIGKILL);
+    die(w, 1, DEATH_REASONS, STOP_NONE, SIGKILL);
+    die(w, 1, DEATH_CRASH, STOP_COUNT, SIGKILL);
+    assert_int_equal(pool_count(w->pool).idle, 1);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_job_goes_only_where_the_table_lets_it),
+        TEST(a_job_runs_ends_and_frees_its_worker),
+        TEST(a_full_queue_refuses_and_an_old_place_in_it_expires),
+        TEST(what_is_out_of_place_costs_the_worker_its_life),
+        TEST(a_time_nobody_can_have_worked_does_not_count),
+        TEST(the_reason_of_a_death_decides_the_answer),
+        TEST(a_job_that_was_never_taken_up_runs_again_once),
+        TEST(a_result_outlives_its_worker),
+        TEST(a_spent_worker_gets_no_further_job),
+        TEST(what_does_not_fit_a_worker_is_refused),
+        TEST(trouble_without_a_worker_is_told_at_once),
+        TEST(a_death_of_nobody_and_nonsense_are_ignored),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
