@@ -21,7 +21,7 @@ static const struct query_format formats[] = {
     {"json", FORMAT_JSON, ".json "},
     {"ndjson", FORMAT_NDJSON, ".ndjson .jsonl "},
     {"csv", FORMAT_CSV, ".csv "},
-    {"arrow", QUERY_FORMAT_NOT_BUILT, ".arrow .arrows ", .is_binary = true},
+    {"arrow", FORMAT_ARROW, ".arrow .arrows ", .is_binary = true},
     {"parquet", QUERY_FORMAT_NOT_BUILT, ".parquet ", .is_binary = true},
 };
 #define FORMATS (sizeof formats / sizeof formats[0])

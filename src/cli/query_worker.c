@@ -22,11 +22,11 @@
 /* A killed process that has not ended by then hangs in the kernel: init will reap it. */
 #define END_LIMIT_MS 10000
 
-static int spawn(struct query_worker *w, const struct config *cfg, struct error *err)
+static int spawn(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, struct error *err)
 {
     char directory[4096];
     struct users users = users_choose();
-    uid_t uid = users_of_worker(&users, 0);
+    uid_t uid = write ? 0 : users_of_worker(&users, 0); /* a writer's file belongs to whoever calls */
     if (!scratch_make(&w->scratch, WORKER_ID, uid, directory, sizeof directory))
         return error_set(err, ERR_UNAVAILABLE, "cannot make a directory below %s: %s", w->scratch.root, strerror(errno));
     char *executable = worker_executable();
@@ -42,6 +42,11 @@ static int spawn(struct query_worker *w, const struct config *cfg, struct error 
                                .request_bytes = ring_request_bytes(cfg->limits.max_sql_bytes),
                                .scratch_directory = directory,
                                .uid = uid};
+    if (write) {
+        plan.write_mode = write->mode;
+        plan.read_paths = write->read_paths;
+        plan.request_bytes = ring_request_bytes((int64_t)write->script_bytes);
+    }
     int r = config_fd < 0 ? -1 : worker_spawn(&plan, WORKER_ID, &w->ends);
     if (r == 0)
         r = ring_map(w->ends.region_fd, plan.request_bytes, false, &w->ring);
@@ -142,14 +147,25 @@ static int wait_ready(struct query_worker *w, int signal_fd, struct error *err)
     }
 }
 
-int query_worker_start(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err)
+static int start(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd, struct error *err)
 {
     *w = (struct query_worker){.ends = {CHILD_NONE, -1, -1, -1, -1, 0}, .scratch = SCRATCH_NONE};
     struct log quiet = {.level = LOG_ERROR, .format = LOG_TEXT, .role = "query"};
     if (scratch_open(&w->scratch, cfg->pool.scratch_directory, cfg->pool.scratch_limit_bytes, &quiet, err) < 0 ||
-        spawn(w, cfg, err) < 0)
+        spawn(w, cfg, write, err) < 0)
         return -1;
     return wait_ready(w, signal_fd, err);
+}
+
+int query_worker_start(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err)
+{
+    return start(w, cfg, NULL, signal_fd, err);
+}
+
+int query_worker_start_writer(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd,
+                              struct error *err)
+{
+    return start(w, cfg, write, signal_fd, err);
 }
 
 void query_worker_stop(struct query_worker *w)

@@ -18,9 +18,19 @@ struct query_worker {
     struct child_end end;           /* how, once has_ended */
 };
 
+/* How a worker that writes differs from one that answers a query. */
+struct query_worker_write {
+    const char *mode;              /* "copy" or "in-place" */
+    const char *const *read_paths; /* what the script may read besides; NULL-terminated; NULL: nothing */
+    size_t script_bytes;           /* as long as its script is */
+};
+
 /* Starts it and waits until it is ready. `cfg` has no `auto` any more. A signal on signal_fd ends the wait. 0; -1 with *err: ERR_UNAVAILABLE
  * (with the worker's own words), ERR_CANCELLED. query_worker_stop must follow in either case. */
 int query_worker_start(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err);
+/* The same for a worker that opens cfg's database for writing. */
+int query_worker_start_writer(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd,
+                              struct error *err);
 /* Keeps what it printed; nothing of that is shown while all goes well. */
 void query_worker_listen(struct query_worker *w);
 /* True once the process has ended; reaps it. */

@@ -26,14 +26,17 @@ struct engine_options {
     size_t source_count;
     const char *extension_directory; /* where the sources' extensions lie */
     int64_t source_timeout_ms;       /* for one statement at a source */
+    bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
+    const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
 };
 
 enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
 
 struct engine;
 struct stream;
+struct ArrowSchema; /* of Arrow's C data interface */
 
-/* Opens and locks in the order of DUCKDB.md, up to but without the last two steps, with one thread.
+/* Opens and locks in the order that ARCHITECTURE.md gives, up to but without the last two steps, with one thread.
  * NULL with *err (code ERR_UNAVAILABLE, the detail says what is wrong with the file in words an operator understands:
  * missing, a directory, no permission, not a DuckDB file, written by a newer version, locked by a writer with its PID; ERR_SOURCE when it is a
  * source that can't be attached). */
@@ -57,6 +60,9 @@ const struct column *stream_columns(const struct stream *s, uint32_t *ret_count)
 enum cache_use stream_cache_use(const struct stream *s);
 /* The next rows: their number (> 0) with stream_columns pointing at them until the next call; 0 at the end; -1 with *err. */
 int64_t stream_next(struct stream *s, struct error *err);
+/* The schema of the engine's own Arrow export of these columns; VARIANT, which that has not, as VARCHAR. The caller releases it.
+ * 0, or -1 with *err. */
+int stream_arrow_schema(struct stream *s, struct ArrowSchema *ret, struct error *err);
 void stream_free(struct stream *s);
 
 /* Optional: from here on engine_interrupt hits the query that the next engine_query starts, so that a cancel between "accepted" and "engine

@@ -22,7 +22,7 @@ static duckdb_config config_new(const struct engine_options *o)
     snprintf(memory, sizeof memory, "%" PRId64 "B", o->memory_limit_bytes);
     snprintf(scratch, sizeof scratch, "%" PRId64 "B", can_spill(o) ? o->scratch_limit_bytes : 0);
     const char *const rows[][2] = {
-        {"access_mode", is_memory(o) ? "AUTOMATIC" : "READ_ONLY"}, /* the engine refuses a read-only in-memory database */
+        {"access_mode", is_memory(o) ? "AUTOMATIC" : o->write ? "READ_WRITE" : "READ_ONLY"}, /* it refuses a read-only in-memory database */
         {"threads", "1"},                                          /* until the sandbox is in place: its threads inherit it */
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},
@@ -118,7 +118,11 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
     static const char why[] = "cannot lock the engine down";
     if (load_extensions(e, o->extensions, err) < 0 || sources_attach(e, o, err) < 0 || sources_allow_paths(e, o, err) < 0)
         return -1;
-    if (engine_run(e, "SET GLOBAL TimeZone='UTC'", why, err) < 0 || engine_run(e, "SET enable_external_access=false", why, err) < 0)
+    if (engine_run(e, "SET GLOBAL TimeZone='UTC'", why, err) < 0)
+        return -1;
+    if (o->write)
+        return engine_harden_writer(e, o, err);
+    if (engine_run(e, "SET enable_external_access=false", why, err) < 0)
         return -1;
     if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;

@@ -1,5 +1,6 @@
 /* What the files of src/engine share: the open database, its one connection, and the state of the query that runs. Runs in the worker. */
 #pragma once
+#include "core/buf.h"
 #include "engine/engine.h"
 #include "engine/failure.h"
 #include "engine/stmt_cache.h"
@@ -45,7 +46,8 @@ struct engine {
 
     /* The interrupting thread sees only these. The lock guards con being replaced and `running`. */
     pthread_mutex_t lock;
-    bool running;            /* from engine_begin (or engine_query) to stream_free */
+    bool running;            /* from engine_begin (or engine_query) to stream_free, or to the script's end */
+    bool script;             /* several streams make one piece of work */
     atomic_bool cancelled;   /* kept by ourselves: the engine forgets an interrupt when the next step of the same query starts */
 };
 
@@ -53,6 +55,12 @@ struct engine {
 int engine_reconnect(struct engine *e, struct error *err);
 /* Runs SQL of our own without a result. 0, or -1 with *err (as ERR_UNAVAILABLE, `what_for` first). */
 int engine_run(struct engine *e, const char *sql, const char *what_for, struct error *err);
+
+/* The part of hardening that a writer has in the readers' place. */
+int engine_harden_writer(struct engine *e, const struct engine_options *o, struct error *err);
+/* Runs a prepared statement of a text of `sql_len` bytes, whatever its kind, up to its first rows. The statement stays the caller's, and must
+ * outlive the stream; the connection stays as the statement leaves it. NULL with *err. */
+struct stream *engine_stream_prepared(struct engine *e, duckdb_prepared_statement prepared, size_t sql_len, struct error *err);
 
 /* Says in words why a file can't be opened, from the file itself and the engine's message. */
 void open_failure(struct error *err, const char *path, const char *message);

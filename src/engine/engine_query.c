@@ -126,6 +126,17 @@ static int stream_fetch(struct stream *s, struct error *err)
     return 0;
 }
 
+/* A prepared and bound statement, up to its first rows. */
+static int stream_run(struct stream *s, struct error *err)
+{
+    if (stream_execute(s, err) < 0)
+        return -1;
+    stream_shape(s);
+    int rc = stream_fetch(s, err);
+    s->chunk_is_new = rc > 0;
+    return rc < 0 ? -1 : 0;
+}
+
 static int stream_start(struct stream *s, const struct engine_query *q, struct error *err)
 {
     struct engine *e = s->engine;
@@ -140,12 +151,7 @@ static int stream_start(struct stream *s, const struct engine_query *q, struct e
     /* Always, when there are parameters: a cached statement must not run with what an earlier request bound. */
     if ((s->stmt->param_count > 0 || q->params) && params_bind(e, s->stmt->prepared, q->params, q->params_len, err) < 0)
         return -1;
-    if (stream_execute(s, err) < 0)
-        return -1;
-    stream_shape(s);
-    int rc = stream_fetch(s, err);
-    s->chunk_is_new = rc > 0;
-    return rc < 0 ? -1 : 0;
+    return stream_run(s, err);
 }
 
 struct stream *engine_query(struct engine *e, const struct engine_query *q, struct error *err)
@@ -160,6 +166,23 @@ struct stream *engine_query(struct engine *e, const struct engine_query *q, stru
     if (rc == 0)
         return s;
     sources_judge_failure(e, q->sql, q->sql_len, err);
+    stream_free(s);
+    return NULL;
+}
+
+struct stream *engine_stream_prepared(struct engine *e, duckdb_prepared_statement prepared, size_t sql_len, struct error *err)
+{
+    CHECK(!e->stream.engine);
+    if (!e->running)
+        engine_begin(e);
+    struct stream *s = &e->stream;
+    *s = (struct stream){.engine = e, .sql_len = sql_len, .cache_use = CACHE_BYPASS};
+    s->own.prepared = prepared; /* bound already: no parameters for us to clear */
+    s->stmt = &s->own;
+    int rc = check_cancelled(e, err) < 0 ? -1 : stream_run(s, err);
+    s->own.prepared = NULL; /* the caller's */
+    if (rc == 0)
+        return s;
     stream_free(s);
     return NULL;
 }
@@ -202,7 +225,7 @@ void stream_free(struct stream *s)
     struct engine *e = s->engine;
     struct error ignored; /* e->spent says it */
     pthread_mutex_lock(&e->lock);
-    e->running = false;
+    e->running = e->script;
     pthread_mutex_unlock(&e->lock);
     if (s->chunk)
         duckdb_destroy_data_chunk(&s->chunk);

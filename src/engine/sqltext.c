@@ -159,6 +159,23 @@ static struct sql_token first_token(const char *sql, size_t len, size_t *pos)
     return t;
 }
 
+/* The first word, when it is one of these. */
+static const char *first_word_of(const char *sql, size_t len, const char *const *kinds, size_t count)
+{
+    size_t pos = 0;
+    struct sql_token t = first_token(sql, len, &pos);
+    for (size_t i = 0; i < count; i++)
+        if (t.kind == SQL_WORD && t.end - t.begin == strlen(kinds[i]) && strncasecmp(sql + t.begin, kinds[i], t.end - t.begin) == 0)
+            return kinds[i];
+    return NULL;
+}
+
+const char *sql_ends_transaction(const char *sql, size_t len)
+{
+    static const char *const kinds[] = {"ABORT", "ATTACH", "BEGIN", "CHECKPOINT", "COMMIT", "DETACH", "END", "FORCE", "ROLLBACK", "START", "USE", "VACUUM"};
+    return first_word_of(sql, len, kinds, LENGTH(kinds));
+}
+
 const char *sql_refused_kind(const char *sql, size_t len)
 {
     static const char *const kinds[] = {
@@ -166,12 +183,7 @@ const char *sql_refused_kind(const char *sql, size_t len)
         "DELETE", "DETACH", "DROP", "END", "EXECUTE", "EXPORT", "FORCE", "GRANT", "IMPORT", "INSERT", "INSTALL", "LOAD", "MERGE",
         "PRAGMA", "PREPARE", "REFRESH", "REINDEX", "RESET", "REVOKE", "ROLLBACK", "SET", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM",
     };
-    size_t pos = 0;
-    struct sql_token t = first_token(sql, len, &pos);
-    for (size_t i = 0; i < LENGTH(kinds); i++)
-        if (t.kind == SQL_WORD && t.end - t.begin == strlen(kinds[i]) && strncasecmp(sql + t.begin, kinds[i], t.end - t.begin) == 0)
-            return kinds[i];
-    return NULL;
+    return first_word_of(sql, len, kinds, LENGTH(kinds));
 }
 
 /* The bracket at `open` holds EXPLAIN's options, not a SELECT: its first word is an option's name. */

@@ -24,6 +24,9 @@ size_t sql_count_statements(const char *sql, size_t len);
 /* The kind of statement that the first word announces, when that kind is never a SELECT: "COPY", "PRAGMA"... NULL: may be one. */
 const char *sql_refused_kind(const char *sql, size_t len);
 
+/* The kind that the first word announces, when a statement of that kind begins or ends a transaction, or acts beside it; else NULL. */
+const char *sql_ends_transaction(const char *sql, size_t len);
+
 /* Offset of the statement inside EXPLAIN [ANALYZE] [(options)], or 0 when the text does not start with EXPLAIN. */
 size_t sql_explain_inner(const char *sql, size_t len);
 

@@ -89,7 +89,7 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     while (pw && pw->id != id)
         pw = pw->next;
     static const char *const pool_text[] = {[POOL_IDLE] = "idle", [POOL_BUSY] = "busy", [POOL_DRAINING] = "delivering", [POOL_LOST] = "dying"};
-    const char *text = state == WORKER_POOL && pw ? pool_text[pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
+    const char *text = state == WORKER_POOL && pw ? pool_text[pw->doomed && pw->state == POOL_IDLE ? POOL_LOST : pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
     bool spare = state == WORKER_SPARE || state == WORKER_STARTING;
     struct proc_figures p;
     proc_read(pid, &p);

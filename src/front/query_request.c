@@ -36,7 +36,7 @@ static int set_timeout(const char *text, const struct query_limits *limits, stru
 
 static int set_format(const char *text, struct query_request *r, struct error *err)
 {
-    static const char available[] = "available: json, ndjson, csv";
+    static const char available[] = "available: json, ndjson, csv, arrow";
     r->format = format_by_name(text);
     if (r->format == FORMAT_COUNT)
         return error_set(err, ERR_BAD_REQUEST, "format '%.40s' is unknown; %s", text, available);

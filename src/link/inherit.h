@@ -14,10 +14,13 @@ static inline const char *worker_kind_text(enum worker_kind kind)
     return kind == WORKER_KIND_SESSION ? "session" : kind == WORKER_KIND_SOURCES ? "sources" : "pool";
 }
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) KIND ("pool", or "dedicated" for the others: what such a worker
- * becomes is decided when it is assigned) UID (to become; 0: none) DATA_BYTES (RLIMIT_DATA; 0: none).
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID DATA_BYTES KIND
+ * UID: the user to become; 0: none. DATA_BYTES: its RLIMIT_DATA; 0: none.
+ * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; or "write" MODE READ_PATH...: it opens the
+ * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself). READ_PATH:
+ * files that the script may read besides, absolute; directories end in a slash.
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
-#define WORKER_ARGUMENTS 8 /* argc */
+#define WORKER_ARGUMENTS 8 /* argc, up to and with KIND */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */

@@ -31,6 +31,7 @@ static const struct format *const formats[FORMAT_COUNT] = {
     [FORMAT_JSON] = &format_json,
     [FORMAT_NDJSON] = &format_ndjson,
     [FORMAT_CSV] = &format_csv,
+    [FORMAT_ARROW] = &format_arrow,
     [FORMAT_RAW] = &format_raw,
 };
 
@@ -62,6 +63,16 @@ void encoder_free(struct encoder *e)
     if (e && e->format->close)
         e->format->close(e);
     free(e);
+}
+
+struct ArrowSchema *encoder_arrow_schema(struct encoder *e)
+{
+    return e->format->arrow_schema ? e->format->arrow_schema(e) : NULL;
+}
+
+const struct error *encoder_failure(const struct encoder *e)
+{
+    return e->format->failure ? e->format->failure(e) : NULL;
 }
 
 int encoder_begin(struct encoder *e, struct sink *sink, const struct result_head *head)

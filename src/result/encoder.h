@@ -1,6 +1,7 @@
 /* A result as bytes of a wire format. Knows columns (result/column.h) and sinks; must not know DuckDB, links or HTTP.
  * Runs in the worker. */
 #pragma once
+#include "core/errors.h"
 #include "core/formats.h"
 #include "result/column.h"
 #include "result/sink.h"
@@ -13,6 +14,8 @@ struct encoder_options {
     enum result_format format;
     bool big_numbers_as_text; /* JSON, NDJSON: integers beyond +-(2^53 - 1), and all HUGEINT, UHUGEINT, BIGNUM and DECIMAL, as strings */
 };
+
+struct ArrowSchema;
 
 struct result_head {
     const char *query_id; /* NUL-terminated; only JSON uses it */
@@ -33,8 +36,14 @@ struct encoder *encoder_new(const struct encoder_options *options, const struct 
 bool encoder_can(enum result_format format);
 void encoder_free(struct encoder *e);
 
-/* Called once, then rows any number of times (also none), then end once. 0, or -1 when the sink says stop. */
+/* Where the schema of the engine's own Arrow export has to be put before encoder_begin; the encoder releases it. NULL: this format needs none. */
+struct ArrowSchema *encoder_arrow_schema(struct encoder *e);
+
+/* Called once, then rows any number of times (also none), then end once.
+ * 0, or -1: the sink said stop, or the format can't hold the result: then encoder_failure says why. */
 int encoder_begin(struct encoder *e, struct sink *sink, const struct result_head *head);
 /* Rows 0..count-1 of the columns' present data. */
 int encoder_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count);
 int encoder_end(struct encoder *e, struct sink *sink, const struct result_tail *tail);
+/* After a -1: NULL when it was the sink. */
+const struct error *encoder_failure(const struct encoder *e);

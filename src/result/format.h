@@ -25,11 +25,14 @@ struct format {
     int (*begin)(struct encoder *e, struct sink *sink, const struct result_head *head);
     int (*rows)(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count);
     int (*end)(struct encoder *e, struct sink *sink, const struct result_tail *tail);
+    /* Optional: see encoder.h. */
+    struct ArrowSchema *(*arrow_schema)(struct encoder *e);
+    const struct error *(*failure)(const struct encoder *e);
     /* Values by type: bounded ones (and the same with big numbers as text, NULL: no difference); the others. NULL: the format has its own way. */
     const cell_put_fn *cells, *cells_big;
     const value_put_fn *values;
 };
-extern const struct format format_json, format_ndjson, format_csv, format_raw;
+extern const struct format format_json, format_ndjson, format_csv, format_arrow, format_raw;
 
 struct encoder {
     const struct format *format;

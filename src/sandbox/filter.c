@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum verdict { ALLOW, RULED, DENY, REFUSE, NETWORK, KILL, OPENING, ASAN };
+enum verdict { ALLOW, RULED, DENY, REFUSE, NETWORK, WRITER, KILL, OPENING, ASAN };
 
 static const struct row {
     const char *name;
@@ -91,6 +91,8 @@ static void add_row(struct builder *b, const struct row *r, enum verdict v)
 {
     if (v == ASAN)
         v = SANITIZED ? ALLOW : KILL;
+    if (v == WRITER)
+        v = b->kind == FILTER_WRITER ? ALLOW : DENY;
     if (v == NETWORK)
         v = b->kind == FILTER_NETWORK ? ALLOW : REFUSE;
     switch (v) {

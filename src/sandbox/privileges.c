@@ -62,6 +62,15 @@ int privileges_become(uid_t uid, bool reads)
     return set_capabilities(keep);
 }
 
+int privileges_keep_files(void)
+{
+    uint64_t held, files = UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_DAC_READ_SEARCH;
+    if (get_capabilities(&held) < 0)
+        return -1;
+    empty_bounding_set();
+    return set_capabilities(held & files);
+}
+
 int privileges_drop_all(void)
 {
     empty_bounding_set();

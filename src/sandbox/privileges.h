@@ -11,6 +11,8 @@
  * privileges_drop_all. uid 0: stays who it is. Dropping also forbids all ways back. 0, or -1 with errno: then nothing is certain, and the process
  * must end. */
 int privileges_become(uid_t uid, bool reads);
+/* None but those that pass over the permissions of files. 0, or -1 with errno. */
+int privileges_keep_files(void);
 /* No capability, now and for ever. 0, or -1 with errno. */
 int privileges_drop_all(void);
 /* Reads back: who this is, and what it holds. `was`: the user that started it. */

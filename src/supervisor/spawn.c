@@ -69,8 +69,20 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
     snprintf(request, sizeof request, "%zu", plan->request_bytes);
     snprintf(uid, sizeof uid, "%u", (unsigned)plan->uid);
     snprintf(data, sizeof data, "%" PRId64, plan->data_bytes);
-    const char *argv[WORKER_ARGUMENTS + 1] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory,
-                                              plan->dedicated ? "dedicated" : "pool", uid, data};
+    size_t reads = 0, n = 0;
+    while (plan->read_paths && plan->read_paths[reads])
+        reads++;
+    const char **argv = calloc(reads + WORKER_ARGUMENTS + 2, sizeof *argv);
+    CHECK(argv);
+    const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data,
+                                 plan->write_mode ? "write" : plan->dedicated ? "dedicated" : "pool"};
+    for (; n < sizeof first / sizeof first[0]; n++)
+        argv[n] = first[n];
+    if (plan->write_mode) {
+        argv[n++] = plan->write_mode;
+        for (size_t i = 0; i < reads; i++)
+            argv[n++] = plan->read_paths[i];
+    }
     struct child_spec spec = {.path = plan->executable,
                               .argv = argv,
                               .fds = fds,
@@ -78,7 +90,9 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
                               .output_fd = output_fd,
                               .nice = WORKER_NICE,
                               .short_slice = true};
-    return child_spawn(&spec, ret);
+    int r = child_spawn(&spec, ret);
+    free(argv);
+    return r;
 }
 
 int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends *ret)

@@ -23,6 +23,8 @@ struct worker_plan {
     bool dedicated;         /* not for the pool (enum worker_kind) */
     const void *grants;     /* link/grants.h; at most GRANTS_MAX_BYTES */
     size_t grants_bytes;
+    const char *write_mode; /* "copy", "in-place" (link/inherit.h); NULL: it serves readers */
+    const char *const *read_paths; /* of a writer; NULL-terminated; NULL: none */
 };
 
 /* 0; -1 with errno, nothing left behind. */

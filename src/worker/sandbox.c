@@ -60,6 +60,17 @@ static int allow_database(struct fence *f, const char *path)
     return r;
 }
 
+/* A writer makes and removes the log beside the file. */
+static int allow_database_directory(struct fence *f, const char *path)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return 0;
+    snprintf(directory, sizeof directory, "%.*s", slash > path ? (int)(slash - path) : 1, path);
+    return fence_allow(f, directory, FENCE_FILES);
+}
+
 static int allow_list(struct fence *f, const char *const *paths)
 {
     int r = 0;
@@ -98,6 +109,8 @@ static int allow_running(struct fence *f, const struct sandbox_plan *p)
 
 static int allow_scratch(struct fence *f, const struct sandbox_plan *p)
 {
+    if (p->write && allow_database_directory(f, p->database_path) < 0)
+        return -1;
     return p->scratch_directory[0] ? fence_allow(f, ".", FENCE_FILES) : 0;
 }
 
@@ -166,7 +179,7 @@ int sandbox_prepare(const struct sandbox_plan *p, struct layers *l, struct error
         return 0;
     }
     raise_fence(p, false, l);
-    install_filter(p->network ? FILTER_NETWORK : FILTER_WORKER, l);
+    install_filter(p->write ? FILTER_WRITER : p->network ? FILTER_NETWORK : FILTER_WORKER, l);
     return 0;
 }
 
@@ -196,18 +209,26 @@ static void try_walls(struct layers *l)
     layers_set(l, LAYER_NO_EXEC_MEMORY, LAYER_MISSING, "executable memory could be had");
 }
 
+/* Two kinds keep one. Files of a source may be for root alone: the right to read them stays, as long as the fence confines it to them. A writer
+ * of root's works on a file that may be another user's. */
+static int drop_capabilities(const struct sandbox_plan *p, const struct layers *l)
+{
+    if (p->write)
+        return privileges_keep_files();
+    bool reads = p->uid != 0 && p->running && p->running[0] && l->of[LAYER_LANDLOCK].state == LAYER_IN_FORCE;
+    return reads ? 0 : privileges_drop_all();
+}
+
 int sandbox_enter(const struct sandbox_plan *p, struct layers *l, struct error *err)
 {
     unsigned threads = count_threads();
     if (threads > 1)
         return error_set(err, ERR_UNAVAILABLE, "the engine started %u threads before the sandbox was closed", threads - 1);
-    /* Files of a source may be for root alone: the right to read them stays, as long as the fence confines it to them. */
-    bool reads = p->uid != 0 && p->running && p->running[0] && l->of[LAYER_LANDLOCK].state == LAYER_IN_FORCE;
-    if (!reads && privileges_drop_all() < 0)
+    if (drop_capabilities(p, l) < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot drop the last capabilities: %s", strerror(errno));
     privileges_report(l, LAYER_USER, LAYER_CAPABILITIES, p->uid);
     bool no_new = l->of[LAYER_NO_NEW_PRIVS].state == LAYER_IN_FORCE;
-    if (no_new && l->of[LAYER_LANDLOCK].state == LAYER_IN_FORCE)
+    if (no_new && !p->write && l->of[LAYER_LANDLOCK].state == LAYER_IN_FORCE) /* a writer opens its file once more, to verify it */
         raise_fence(p, true, l);
     bool mdwe = !SANITIZED && prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0;
     if (no_new && l->of[LAYER_SECCOMP].state == LAYER_IN_FORCE) {

@@ -12,7 +12,8 @@ struct sandbox_plan {
     const char *const *extensions; /* absolute, NULL-terminated */
     const char *extension_directory; /* of the sources' extensions; "": none */
     const char *const *opening;    /* other files that are read while the engine opens; NULL-terminated */
-    const char *const *running;    /* directories that queries may read; NULL-terminated */
+    const char *const *running;    /* what may be read all along: directories, a writer's files; NULL-terminated */
+    bool write;                    /* a writer: the database's directory is its own, and it stays who it is */
     bool network;                  /* its sources are elsewhere: no network namespace, and sockets */
     const char *scratch_directory; /* it becomes the working directory; "": none */
     int64_t file_bytes;            /* the largest file it may write */

@@ -15,14 +15,15 @@
 /* Beside the engine's: the main thread, the one that waits for interrupts, and encoders' helpers. */
 #define TASKS_BESIDE 16
 
-/* Both values, and reads it back. */
+/* Both values, where they are not lower already, and reads it back. */
 static bool limit(int resource, rlim_t value, const char *name, char *ret_failed, size_t cap)
 {
-    struct rlimit l = {value, value}, back;
-    if (getrlimit((__rlimit_resource_t)resource, &back) == 0 && back.rlim_max < value)
-        l.rlim_cur = l.rlim_max = back.rlim_max; /* it was lower already */
-    if (setrlimit((__rlimit_resource_t)resource, &l) == 0 && getrlimit((__rlimit_resource_t)resource, &back) == 0 && back.rlim_max <= value)
-        return true;
+    struct rlimit l;
+    if (getrlimit((__rlimit_resource_t)resource, &l) == 0) {
+        struct rlimit want = {l.rlim_cur < value ? l.rlim_cur : value, l.rlim_max < value ? l.rlim_max : value};
+        if (setrlimit((__rlimit_resource_t)resource, &want) == 0 && getrlimit((__rlimit_resource_t)resource, &l) == 0 && l.rlim_max <= value)
+            return true;
+    }
     snprintf(ret_failed + strlen(ret_failed), cap - strlen(ret_failed), " %s", name);
     return false;
 }

@@ -18,8 +18,15 @@ struct run_state {
     int64_t started_ns;
 };
 
-/* The sink said stop: either the job was interrupted, or the front has gone (then the next receive says so). */
-static int stopped(struct error *err) { return error_set(err, ERR_CANCELLED, "the query was interrupted"); }
+/* The encoder gave up. It says why, or else the sink said stop: the job was interrupted, or the front has gone (then the next receive says so). */
+static int stopped(const struct run_state *r, struct error *err)
+{
+    const struct error *e = encoder_failure(r->encoder);
+    if (!e)
+        return error_set(err, ERR_CANCELLED, "the query was interrupted");
+    *err = *e;
+    return -1;
+}
 
 static int encode_stream(struct run_state *r, struct error *err)
 {
@@ -29,9 +36,12 @@ static int encode_stream(struct run_state *r, struct error *err)
                                       .big_numbers_as_text = r->run->big_numbers_as_text};
     r->encoder = encoder_new(&options, columns, column_count);
     CHECK(r->encoder);
+    struct ArrowSchema *schema = encoder_arrow_schema(r->encoder);
+    if (schema && stream_arrow_schema(r->stream, schema, err) < 0)
+        return -1;
     struct sink *sink = &r->sink.sink;
     if (encoder_begin(r->encoder, sink, &(struct result_head){.query_id = r->run->query_id}) < 0)
-        return stopped(err);
+        return stopped(r, err);
     uint64_t limit = r->run->max_rows ? r->run->max_rows : UINT64_MAX;
     for (;;) {
         int64_t n = stream_next(r->stream, err);
@@ -45,7 +55,7 @@ static int encode_stream(struct run_state *r, struct error *err)
             r->tail.truncated = true;
         }
         if (rows && encoder_rows(r->encoder, sink, columns, rows) < 0)
-            return stopped(err);
+            return stopped(r, err);
         r->tail.rows += rows;
         if (r->tail.truncated)
             break;
@@ -54,7 +64,7 @@ static int encode_stream(struct run_state *r, struct error *err)
     }
     r->tail.exec_us = (clock_now_ns() - r->started_ns) / 1000;
     if (encoder_end(r->encoder, sink, &r->tail) < 0)
-        return stopped(err);
+        return stopped(r, err);
     ring_sink_publish(&r->sink);
     return 0;
 }
@@ -100,7 +110,7 @@ static int answer(struct worker *w, struct run_state *r, int failed, const struc
     return link_send(w->link_fd, &m);
 }
 
-static void set_job(struct worker *w, uint32_t job)
+void worker_set_job(struct worker *w, uint32_t job)
 {
     pthread_mutex_lock(&w->job_lock);
     w->job = job;
@@ -117,9 +127,9 @@ static int run_job(struct worker *w, const struct link_run *run)
     struct error err = {0};
     struct run_state r = {.run = run, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
     atomic_store(&w->ring.shared->taken, run->job);
-    set_job(w, run->job);
+    worker_set_job(w, run->job);
     int failed = run_query(w, &r, &err);
-    set_job(w, 0);
+    worker_set_job(w, 0);
     fault_point("answer");
     int sent = answer(w, &r, failed, &err);
     encoder_free(r.encoder);

@@ -106,45 +106,51 @@ static int make_plan(struct start *s, const struct start_arguments *a, struct er
     if (!make_absolute(s->cfg->database.path, s->database, sizeof s->database))
         return error_set(err, ERR_UNAVAILABLE, "the database's path is too long");
     int64_t scratch = a->dedicated ? s->cfg->session.scratch_limit_bytes : s->cfg->pool.scratch_limit_bytes, spool = s->cfg->spool.max_bytes;
+    bool write = a->write != WRITER_NONE;
     s->plan = (struct sandbox_plan){.parent = a->parent,
                                     .uid = a->uid,
                                     .database_path = s->database,
                                     .extensions = (const char *const *)s->extensions,
                                     .extension_directory = s->sources.count ? s->extension_directory : "",
                                     .opening = (const char *const *)s->opening,
-                                    .running = (const char *const *)s->running,
+                                    .running = write ? a->read_paths : (const char *const *)s->running,
+                                    .write = write,
                                     .scratch_directory = a->scratch_directory,
-                                    .file_bytes = scratch > spool ? scratch : spool,
+                                    .file_bytes = write ? INT64_MAX : scratch > spool ? scratch : spool,
                                     .data_bytes = a->data_bytes,
                                     .threads = (unsigned)s->cfg->pool.threads};
     plan_sources(s);
     return 0;
 }
 
-static int open_engine(struct worker *w, const struct start *s, bool dedicated, struct error *err)
+static int open_engine(struct worker *w, const struct start *s, const struct start_arguments *a, struct engine_options *ret_again, struct error *err)
 {
     const struct config *cfg = s->cfg;
     struct engine_options opts = {.database_path = s->database,
                                   .scratch_directory = s->plan.scratch_directory[0] ? "." : "", /* it is the working directory */
-                                  .scratch_limit_bytes = dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
-                                  .memory_limit_bytes = dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
+                                  .scratch_limit_bytes = a->dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
+                                  .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
                                   .threads = (unsigned)cfg->pool.threads,
                                   .extensions = (const char *const *)s->extensions,
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
-                                  .sources = s->sources.engine,
-                                  .source_count = s->sources.count,
                                   .extension_directory = s->extension_directory,
-                                  .source_timeout_ms = cfg->limits.timeout_max_ms};
+                                  .source_timeout_ms = cfg->limits.timeout_max_ms,
+                                  .write = s->plan.write,
+                                  .read_paths = a->read_paths};
+    *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
+    opts.sources = s->sources.engine;
+    opts.source_count = s->sources.count;
     fault_point("open");
     w->engine = engine_open(&opts, err);
     return w->engine ? 0 : -1;
 }
 
-static int open_inside(struct worker *w, struct start *s, const struct start_arguments *a, struct layers *l, char *ret_kind, struct error *err)
+static int open_inside(struct worker *w, struct start *s, const struct start_arguments *a, struct layers *l, struct engine_options *ret_again,
+                       char *ret_kind, struct error *err)
 {
     if (sandbox_prepare(&s->plan, l, err) < 0)
         return -1;
-    int r = open_engine(w, s, a->dedicated, err);
+    int r = open_engine(w, s, a, ret_again, err);
     worker_sources_wipe(&s->sources);
     if (r < 0 && err->code == ERR_SOURCE)
         *ret_kind = 'S';
@@ -159,19 +165,22 @@ static int open_inside(struct worker *w, struct start *s, const struct start_arg
     return engine_lock(w->engine, err);
 }
 
-int worker_start(struct worker *w, const struct start_arguments *a, struct layers *l, char *ret_kind, struct error *err)
+int worker_start(struct worker *w, const struct start_arguments *a, struct layers *l, struct engine_options *ret_again, char *ret_kind,
+                 struct error *err)
 {
     struct start *s = calloc(1, sizeof *s);
     CHECK(s);
     *ret_kind = 'F';
     int r = make_plan(s, a, err);
     if (r == 0)
-        r = open_inside(w, s, a, l, ret_kind, err);
+        r = open_inside(w, s, a, l, ret_again, ret_kind, err);
     worker_sources_wipe(&s->sources);
     config_free(s->cfg);
-    free_all(s->extensions);
     free_all(s->opening);
     free_all(s->running);
+    if (a->write != WRITER_NONE) /* *ret_again points into it */
+        return r;
+    free_all(s->extensions);
     free(s);
     return r;
 }

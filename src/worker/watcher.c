@@ -20,7 +20,8 @@ static void *watch(void *arg)
         pthread_mutex_lock(&w->job_lock);
         if (job != 0 && w->job == job) {
             atomic_store(&w->stop, true);
-            engine_interrupt(w->engine);
+            if (w->engine)
+                engine_interrupt(w->engine);
             eventfd_write(w->wake_fd, 1);
         }
         pthread_mutex_unlock(&w->job_lock);

@@ -27,7 +27,7 @@ struct worker {
     int wake_fd; /* eventfd: the job was interrupted while it waited for room */
     struct ring ring;
     uint64_t produced; /* the ring's position behind the last byte written */
-    struct engine *engine;
+    struct engine *engine; /* a writer's goes before the process does, under job_lock */
 
     /* The job that an interrupt may hit; guarded by job_lock. */
     pthread_mutex_t job_lock;
@@ -43,6 +43,8 @@ void ring_sink_publish(struct ring_sink *s);
 /* Starts the thread that turns INTERRUPT_SIGNAL into an interrupt of the job it names. The signal must be blocked in all threads. 0, or -1. */
 int watcher_start(struct worker *w);
 
+/* From here on an interrupt for that job counts; 0: none does any more. */
+void worker_set_job(struct worker *w, uint32_t job);
 /* Serves the link until it ends; returns the process's exit code. */
 int serve(struct worker *w);
 

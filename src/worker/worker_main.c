@@ -6,6 +6,7 @@
 #include "worker/sandbox.h"
 #include "worker/start.h"
 #include "worker/worker.h"
+#include "worker/writer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,15 +24,21 @@ static int usage(void)
 
 static bool parse_arguments(int argc, char **argv, struct start_arguments *ret)
 {
-    if (argc != WORKER_ARGUMENTS)
+    if (argc < WORKER_ARGUMENTS || (argc > WORKER_ARGUMENTS && strcmp(argv[7], "write") != 0))
         return false;
     *ret = (struct start_arguments){.id = (uint32_t)strtoul(argv[1], NULL, 10),
                                     .parent = (pid_t)strtol(argv[2], NULL, 10),
                                     .request_bytes = strtoul(argv[3], NULL, 10),
                                     .scratch_directory = argv[4],
-                                    .dedicated = strcmp(argv[5], "dedicated") == 0,
-                                    .uid = (uid_t)strtoul(argv[6], NULL, 10),
-                                    .data_bytes = strtoll(argv[7], NULL, 10)};
+                                    .uid = (uid_t)strtoul(argv[5], NULL, 10),
+                                    .data_bytes = strtoll(argv[6], NULL, 10),
+                                    .dedicated = strcmp(argv[7], "dedicated") == 0};
+    if (strcmp(argv[7], "write") == 0) {
+        ret->write = argc > WORKER_ARGUMENTS ? writer_mode_of(argv[8]) : WRITER_NONE;
+        ret->read_paths = (const char *const *)argv + 9;
+        if (ret->write == WRITER_NONE)
+            return false;
+    }
     return ret->id > 0 && ret->parent > 0 && ret->request_bytes > 0;
 }
 
@@ -74,6 +81,7 @@ static void report_ready(const struct layers *l)
 int worker_main(int argc, char **argv)
 {
     struct start_arguments a;
+    struct engine_options again;
     struct error err;
     struct layers layers = {0};
     char kind;
@@ -90,12 +98,12 @@ int worker_main(int argc, char **argv)
         _exit(WORKER_EXIT_START);
     }
     close(WORKER_FD_REGION);
-    if (worker_start(&w, &a, &layers, &kind, &err) < 0) {
+    if (worker_start(&w, &a, &layers, &again, &kind, &err) < 0) {
         report(kind, kind == 'S' ? err.source : "", err.detail);
         _exit(WORKER_EXIT_START);
     }
     fault_point("ready");
     report_ready(&layers);
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
-    _exit(serve(&w));
+    _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &again));
 }

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from lib import proc
+from lib.formats import read_arrow
 from lib.server import BULKHEAD, clean_environment, run_cli
 from lib.sql import CROSS_JOIN, ENDLESS_RESULT, LEVENSHTEIN
 from lib.wait import stays, wait_until
@@ -249,7 +250,18 @@ def test_the_statement_may_come_from_standard_input_and_start_with_a_comment(ite
     assert run_cli("query", items, "-- a comment\nSELECT 7 AS a", "--format", "csv").stdout.split() == ["a", "7"]
 
 
+def test_arrow_is_for_files_and_pipes(items, tmp_path):
+    sql = "SELECT id, name FROM items ORDER BY id"
+    assert run_cli("query", items, sql, "-o", tmp_path / "a.arrow").returncode == 0
+    assert run_cli("query", items, sql, "--format", "arrow", "-o", tmp_path / "b").returncode == 0
+    table = read_arrow((tmp_path / "a.arrow").read_bytes())
+    assert table.num_rows == 1000 and table.column("name")[999].as_py() == "item 999"
+    assert (tmp_path / "a.arrow").read_bytes() == (tmp_path / "b").read_bytes()
+    code, out, err = TestTerminal().shown(items, sql, "--format", "arrow")
+    assert code == 2 and "not for a terminal" in err and out == ""
+
+
 def test_formats_of_later_say_so(items):
-    for form in ("arrow", "parquet"):
+    for form in ("parquet",):
         result = run_cli("query", items, "SELECT 1", "--format", form)
         assert result.returncode == 2 and "not built yet" in result.stderr and result.stdout == ""

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-MEDIA = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
+from lib.formats import MEDIA, read_arrow
+
 
 
 def raw(client, sql, target, accept=None):
@@ -19,7 +20,7 @@ def raw(client, sql, target, accept=None):
     ("text/csv", "text/csv"), ("application/x-ndjson", "application/x-ndjson"),
     ("application/json;q=0.2, application/x-ndjson;q=0.3", "application/x-ndjson"),
     ("text/csv, */*", "text/csv"), ("text/html, */*;q=0.1", "application/json"),
-    ("application/json;q=0, text/csv;q=0.001", "text/csv"),
+    ("application/json;q=0, text/csv;q=0.001", "text/csv"), ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.stream"),
 ])
 def test_accept_chooses_by_quality_and_then_by_what_is_named(client, accept, media):
     response = client.query("SELECT 1 AS a", headers={"Accept": accept} if accept else {})
@@ -74,7 +75,7 @@ def test_no_rows_are_an_empty_body_or_a_header_line(client):
     assert client.query("SELECT 1 AS a WHERE false", format="csv").body == b"a\r\n"
 
 
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
+@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow"])
 def test_a_result_cut_by_max_rows_says_so_in_its_head(client, form):
     sql = "SELECT i FROM range(5) t(i)"
     assert client.query(sql, format=form, max_rows=3).headers["Bulkhead-Truncated"] == "true"
@@ -91,13 +92,15 @@ def test_result_bytes_are_counted_by_format(client, server, form):
     server.wait_metric("bulkhead_result_bytes_total", before + len(response.body), format=form)
 
 
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
+@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow"])
 def test_a_large_result_arrives_whole_in_every_format(client, form):
     rows = 300_000
     response = client.query(f"SELECT i, md5(i::VARCHAR) AS h FROM range({rows}) t(i)", format=form, timeout="60s")
     assert response.headers["Transfer-Encoding"].lower() == "chunked"
     if form == "csv":
         got = [(int(i), h) for i, h in list(csv.reader(io.StringIO(response.text)))[1:]]
+    elif form == "arrow":
+        got = [(r["i"], r["h"]) for r in read_arrow(response.body).to_pylist()]
     else:
         got = [(r["i"], r["h"]) for r in map(json.loads, response.text.splitlines())]
     assert len(got) == rows and got[0] == (0, "cfcd208495d565ef66e7dff9f98764da") and [i for i, _ in got] == list(range(rows))

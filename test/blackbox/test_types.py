@@ -1,41 +1,13 @@
 """Every type of the engine, cell by cell against what the engine's own to_json says."""
 
-import json
-
 import duckdb
 import pytest
 
-NOT_JSON = {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity"}
-
-
-def exact(text):
-    """JSON with its numbers kept as they are written and its objects as lists of pairs, so that nothing is equal by rounding."""
-    return json.loads(text, parse_int=lambda s: ("number", s), parse_float=lambda s: ("number", s),
-                      parse_constant=lambda s: NOT_JSON[s], object_pairs_hook=lambda pairs: ("object", pairs))
-
-
-def strict(text):
-    def refuse(s):
-        raise AssertionError(f"not JSON: {s}")
-    return json.loads(text, parse_int=lambda s: ("number", s), parse_float=lambda s: ("number", s), parse_constant=refuse,
-                      object_pairs_hook=lambda pairs: ("object", pairs))
-
-
-def expected(sql):
-    """(columns as name and type, rows of cells) by the engine in Python, through to_json."""
-    con = duckdb.connect()
-    described = con.execute(f"DESCRIBE {sql}").fetchall()
-    columns = [(row[0], row[1]) for row in described]
-    # By position: a struct of everything would lose columns of the same name.
-    names = ", ".join(f"c{i}" for i in range(len(columns)))
-    cells = ", ".join(f"to_json(c{i})::VARCHAR" for i in range(len(columns)))
-    rows = con.execute(f"SELECT {cells} FROM ({sql}) t({names})").fetchall()
-    con.close()
-    return columns, [[None if c is None else exact(c) for c in row] for row in rows]
+from lib.formats import json_of, strict
 
 
 def compare(client, sql):
-    want_columns, want_rows = expected(sql)
+    want_columns, want_rows = json_of(sql)
     response = client.query(sql)
     assert response.status == 200, response
     head = response.json(parse_constant=lambda s: pytest.fail(f"not JSON: {s}"))

@@ -1,0 +1,90 @@
+"""Results in every format against the engine itself. BULKHEAD_SOAK_MINUTES (make soak) takes everything; otherwise a cut of it."""
+
+import os
+
+import duckdb
+import pytest
+
+from lib.formats import MEDIA, arrow_of, assert_same_arrow, read_arrow
+
+SOAK = "BULKHEAD_SOAK_MINUTES" in os.environ
+
+with duckdb.connect() as _con:
+    ALL_TYPES = [name for name, *_ in _con.execute("DESCRIBE SELECT * FROM test_all_types()").fetchall()]
+
+# Where a value may stand. {c}: the column of test_all_types() that is looked at.
+PLACES = {
+    "as it is": "SELECT {c} AS x FROM test_all_types()",
+    "with holes": "SELECT CASE WHEN i % 3 = 1 THEN NULL ELSE {c} END AS x FROM test_all_types(), range(900) t(i)",
+    "in lists": "SELECT [{c}, NULL, {c}] AS x, [] AS e, [[{c}]] AS n FROM test_all_types()",
+    "in structs": "SELECT {{'a': {c}, 'b': {{'c': {c}, 'd': 1}}}} AS x FROM test_all_types()",
+    "in structs with holes": "SELECT CASE WHEN i % 2 = 0 THEN {{'a': [{c}]}} END AS x FROM test_all_types(), range(300) t(i)",
+    "in maps": "SELECT MAP {{1: {c}, 2: NULL}} AS x, MAP {{'k': [{c}]}} AS n FROM test_all_types()",
+    "in arrays": "SELECT array_value({c}, NULL, {c}) AS x FROM test_all_types()",
+    "in unions": "SELECT union_value(a := {c}) AS x FROM test_all_types()",
+    "in groups": "SELECT i % 7 AS k, list({c} ORDER BY i) AS x, first({c} ORDER BY i) AS f FROM test_all_types(), range(600) t(i) GROUP BY k ORDER BY k",
+}
+
+
+def arrow(client, sql, **fields):
+    response = client.query(sql, format="arrow", timeout="60s", **fields)
+    assert response.status == 200, response
+    assert response.content_type == MEDIA["arrow"]
+    return read_arrow(response.body)
+
+
+def has_no_case(name):
+    """The engine has no CASE for arrays."""
+    return "fixed" in name and "list_of" not in name
+
+
+class TestArrow:
+    @pytest.mark.parametrize("place", PLACES)
+    def test_every_type_is_as_the_engine_exports_it(self, client, place):
+        for name in ALL_TYPES:
+            if "with holes" in place and has_no_case(name) and "struct" not in place:
+                continue
+            sql = PLACES[place].format(c=f'"{name}"')
+            assert_same_arrow(arrow(client, sql), arrow_of(sql), f"{name} {place}")
+
+    @pytest.mark.parametrize("sql", [
+        "SELECT 1 AS a WHERE false", "SELECT * FROM test_all_types() LIMIT 0", "SELECT 1 AS a, 2 AS a, 3 AS \"A\", 4 AS \"\"\"q\"\"\", 5 AS \"ünï\"",
+        "SELECT ''::VARCHAR AS e, ''::BLOB AS b, '{}'::JSON AS j, [NULL] AS l, NULL::INTEGER AS n",
+        "SELECT i, i::VARCHAR AS v, 'a longer text number ' || i AS t FROM range(10000) t(i)",
+        "SELECT CASE WHEN i < 5000 THEN NULL ELSE i END AS a, CASE WHEN i >= 5000 THEN NULL ELSE i::VARCHAR END AS b FROM range(10000) t(i)",
+        "SELECT [i, NULL, i + 1] AS l, {'k': i, 's': ['x' || i]} AS s FROM range(10000) t(i) ORDER BY hash(i)",
+        "SELECT a.l, b.i FROM (SELECT i, [i, i + 1] AS l FROM range(50) t(i)) a, range(300) b(i) WHERE (a.i + b.i) % 3 = 0 ORDER BY b.i, a.i DESC",
+        "SELECT ('value ' || (i % 3))::ENUM('value 0', 'value 1', 'value 2') AS e, [('b')::ENUM('a', 'b')] AS l FROM range(5000) t(i)",
+        "SELECT i::DECIMAL(4,1) AS a, (i / 7)::DECIMAL(9,4) AS b, (i * 1000)::DECIMAL(18,3) AS c, -i::DECIMAL(38,10) AS d FROM range(900) t(i)",
+        "SELECT TIMESTAMPTZ '2024-07-01 12:34:56.789+02' AS a, TIMETZ '12:00:00+05:30' AS b, TIMESTAMP_NS '2024-01-01 00:00:00.123456789' AS c",
+        "SELECT INTERVAL '1 year -2 months 3 days 04:05:06.789' AS a, INTERVAL '-1 second' AS b, to_microseconds(9223372036854775807) AS c",
+        "SELECT union_value(num := 2)::UNION(num INTEGER, str VARCHAR) AS u UNION ALL SELECT union_value(str := 'x')::UNION(num INTEGER, str VARCHAR) "
+        "UNION ALL SELECT NULL",
+        "SELECT MAP {'a': 1, 'b': NULL} AS a, MAP {[1, 2]: {'k': [true]}} AS b, MAP {} AS c",
+        "SELECT 'POINT (1 2)'::GEOMETRY AS g, '101'::BIT AS b, 12345678901234567890123456789::BIGNUM AS n, uuid() IS NULL AS u",
+        "SELECT repeat('x', 3000) AS wide, i FROM range(3000) t(i)",
+    ])
+    def test_a_result_is_as_the_engine_exports_it(self, client, sql):
+        assert_same_arrow(arrow(client, sql), arrow_of(sql), sql)
+
+    @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 63, 64, 65, 2047, 2048, 2049, 100_000])
+    def test_every_number_of_rows(self, client, rows):
+        sql = f"SELECT i, i % 3 = 0 AS b, CASE WHEN i % 5 = 0 THEN NULL ELSE i::VARCHAR END AS v FROM range({rows}) t(i)"
+        assert_same_arrow(arrow(client, sql), arrow_of(sql), sql)
+
+    def test_variant_which_the_engine_does_not_export_is_its_text(self, client):
+        values = "(VALUES (1::VARIANT), ('x'::VARIANT), ({'a': [1, 2]}::VARIANT), (NULL::VARIANT), ([1, NULL]::VARIANT)) t(v)"
+        got = arrow(client, f"SELECT v, [v] AS l, {{'s': v}} AS s, MAP {{1: v}} AS m FROM {values}")
+        want = arrow_of(f"SELECT v::VARCHAR AS v, [v::VARCHAR] AS l, {{'s': v::VARCHAR}} AS s, MAP {{1: v::VARCHAR}} AS m FROM {values}")
+        assert_same_arrow(got, want, "VARIANT")
+
+    def test_a_null_of_no_type_has_a_type(self, client):
+        assert arrow(client, "SELECT NULL AS n, [NULL] AS l").to_pylist() == [{"n": None, "l": [None]}]
+
+    def test_parameters_and_max_rows_work(self, client):
+        table = arrow(client, "SELECT i, $1 AS p FROM range(10000) t(i)", params=["text"], max_rows=3000)
+        assert table.num_rows == 3000 and set(table.column("p").to_pylist()) == {"text"}
+
+    def test_a_large_value_arrives_whole(self, client):
+        table = arrow(client, "SELECT repeat('abcdefghij', 2000000) AS v, 1 AS behind")
+        assert table.column("v")[0].as_py() == "abcdefghij" * 2_000_000 and table.column("behind")[0].as_py() == 1

@@ -1,0 +1,32 @@
+/* The lexer of SQL: tokens lie inside the text, in order, and every question about a text has an answer. */
+#include "core/errors.h"
+#include "engine/sqltext.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *sql = malloc(size + 1); /* exactly so long: reading behind it is seen */
+    CHECK(sql);
+    memcpy(sql, data, size);
+    sql[size] = 0;
+    size_t pos = 0, last = 0, tokens = 0;
+    for (struct sql_token t = sql_next(sql, size, &pos); t.kind != SQL_END; t = sql_next(sql, size, &pos)) {
+        CHECK(t.begin >= last && t.end > t.begin && t.end <= size && pos >= t.end && pos <= size);
+        CHECK(t.kind != SQL_OTHER || t.end == t.begin + 1);
+        (void)sql_token_is(sql, &t, "select");
+        last = t.end;
+        tokens++;
+    }
+    CHECK(sql_count_statements(sql, size) <= tokens);
+    CHECK(sql_explain_inner(sql, size) <= size);
+    (void)sql_refused_kind(sql, size);
+    enum sql_effect e = sql_effect(sql, size);
+    CHECK(e == SQL_PURE || e == SQL_NOT_PURE || e == SQL_PROCESS);
+    free(sql);
+    return 0;
+}
