@@ -116,8 +116,6 @@ static int check_sql(const struct query_args *a, const struct config *cfg, struc
 
 static int check_format(const struct query_format *f, const struct output *o, struct error *err)
 {
-    if (f->wire == QUERY_FORMAT_NOT_BUILT)
-        return error_set(err, ERR_BAD_REQUEST, "format %s is not built yet; available: table, json, ndjson, csv, arrow", f->name);
     if (f->is_binary && o->is_terminal)
         return error_set(err, ERR_BAD_REQUEST, "format %s is not for a terminal; write it to a file with -o FILE", f->name);
     return 0;

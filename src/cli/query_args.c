@@ -22,7 +22,7 @@ static const struct query_format formats[] = {
     {"ndjson", FORMAT_NDJSON, ".ndjson .jsonl "},
     {"csv", FORMAT_CSV, ".csv "},
     {"arrow", FORMAT_ARROW, ".arrow .arrows ", .is_binary = true},
-    {"parquet", QUERY_FORMAT_NOT_BUILT, ".parquet ", .is_binary = true},
+    {"parquet", FORMAT_PARQUET, ".parquet ", .is_binary = true},
 };
 #define FORMATS (sizeof formats / sizeof formats[0])
 

@@ -5,12 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUERY_FORMAT_NOT_BUILT UINT32_MAX
-
 /* A format as users name it. */
 struct query_format {
     const char *name;
-    uint32_t wire;      /* enum result_format; or not built */
+    uint32_t wire;      /* enum result_format */
     const char *endings; /* of file names that choose it when no format is given: ".csv " each */
     bool is_table;      /* drawn here, from the wire format */
     bool is_binary;     /* not for a terminal */

@@ -23,8 +23,6 @@ const char *format_name(enum result_format f) { return row_of(f)->name; }
 const char *format_media_type(enum result_format f) { return row_of(f)->media_type; }
 bool format_is_public(enum result_format f) { return row_of(f)->public; }
 
-bool format_is_built(enum result_format f) { return f != FORMAT_PARQUET; }
-
 enum result_format format_by_name(const char *name)
 {
     int f = 0;

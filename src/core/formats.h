@@ -15,7 +15,6 @@ enum result_coding { CODING_NONE, CODING_GZIP, CODING_ZSTD, CODING_COUNT };
 const char *format_name(enum result_format f);       /* "csv" */
 const char *format_media_type(enum result_format f); /* "text/csv" */
 bool format_is_public(enum result_format f);         /* a client may ask for it */
-bool format_is_built(enum result_format f);          /* this build writes it */
 /* FORMAT_COUNT when no public format has that name. */
 enum result_format format_by_name(const char *name);
 const char *coding_name(enum result_coding c);       /* as in Content-Encoding: "gzip"; "identity" for none */

@@ -26,6 +26,7 @@ struct engine_options {
     size_t source_count;
     const char *extension_directory; /* where the sources' extensions lie */
     int64_t source_timeout_ms;       /* for one statement at a source */
+    bool session;                    /* its time zone can be set after the lock */
     bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
     const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
 };
@@ -50,6 +51,7 @@ struct engine_query {
     size_t sql_len;
     const char *params;    /* JSON text of an array or object, NULL: none */
     size_t params_len;
+    bool session;          /* the connection stays as the statement leaves it, and session_grammar.h says what may run besides SELECT */
 };
 
 /* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is
@@ -63,6 +65,15 @@ int64_t stream_next(struct stream *s, struct error *err);
 /* The schema of the engine's own Arrow export of these columns; VARIANT, which that has not, as VARCHAR. The caller releases it.
  * 0, or -1 with *err. */
 int stream_arrow_schema(struct stream *s, struct ArrowSchema *ret, struct error *err);
+
+struct parquet_copied {
+    uint64_t rows;
+    bool truncated; /* there was at least one more */
+};
+/* Writes the rows as a Parquet file to fd, which must be a pipe's, at most rows_max of them (0: all); nothing may have been taken from the stream
+ * before. Blocks until the end; meanwhile nobody else may touch the engine but by engine_interrupt. fd stays the caller's. 0, or -1 with *err: then what
+ * was written is no whole file. */
+int stream_copy_parquet(struct stream *s, int fd, uint64_t rows_max, struct parquet_copied *ret, struct error *err);
 void stream_free(struct stream *s);
 
 /* Optional: from here on engine_interrupt hits the query that the next engine_query starts, so that a cancel between "accepted" and "engine

@@ -39,7 +39,7 @@ enum accept_effect accept_effect(const struct engine *e, const char *sql, size_t
     return words == SQL_PURE && !e->stored_effects && !sql_explain_inner(sql, len) ? ACCEPT_PURE : ACCEPT_FRESH;
 }
 
-static int engine_failed(struct engine *e, const char *message, size_t sql_len, struct error *err)
+int accept_engine_failed(struct engine *e, const char *message, size_t sql_len, struct error *err)
 {
     struct failure_context ctx = e->failure;
     ctx.sql_len = sql_len;
@@ -98,7 +98,7 @@ static int prepare_one(struct engine *e, const char *sql, size_t len, duckdb_ext
     duckdb_prepared_statement statement = NULL;
     int rc;
     if (duckdb_prepare_extracted_statement(e->con, all, 0, &statement) != DuckDBSuccess)
-        rc = engine_failed(e, duckdb_prepare_error(statement), len, err);
+        rc = accept_engine_failed(e, duckdb_prepare_error(statement), len, err);
     else
         rc = check_type(e, sql, len, statement, err);
     if (rc == 0)
@@ -136,7 +136,7 @@ int accept_prepare(struct engine *e, const char *sql, size_t len, duckdb_prepare
         rc = several(err, sql, len, count);
     } else {
         const char *message = duckdb_extract_statements_error(all);
-        rc = message && message[0] ? engine_failed(e, message, len, err)
+        rc = message && message[0] ? accept_engine_failed(e, message, len, err)
                                    : error_set(err, ERR_BAD_REQUEST, "there is no statement in the text");
     }
     duckdb_destroy_extracted(&all);

@@ -11,6 +11,9 @@ enum accept_effect {
 /* What the text may leave behind; cheap, before anything is prepared. */
 enum accept_effect accept_effect(const struct engine *e, const char *sql, size_t len);
 
+/* *err from the engine's message about a text of `sql_len` bytes; always -1. */
+int accept_engine_failed(struct engine *e, const char *message, size_t sql_len, struct error *err);
+
 /* Parses, checks and prepares `sql` (NUL-terminated, `len` bytes without the NUL). The statement is the caller's.
  * 0, or -1 with *err (ERR_FORBIDDEN with `what`, ERR_BAD_REQUEST, ERR_SQL...). */
 int accept_prepare(struct engine *e, const char *sql, size_t len, duckdb_prepared_statement *ret_statement, struct error *err);

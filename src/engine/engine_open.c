@@ -126,6 +126,8 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return -1;
     if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
+    if (o->session && engine_run(e, "SET allowed_configs=['TimeZone']", why, err) < 0)
+        return -1;
     return scan_stored(e, err);
 }
 
@@ -152,7 +154,8 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
             open_failure(err, o->database_path, message);
         duckdb_free(message);
         e->db = NULL;
-    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0) {
+    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0 &&
+               parquet_open(&e->parquet, o->memory_limit_bytes / 4 * 3, err) == 0) { /* both together below the kernel's cap, which is twice one */
         return e;
     }
     engine_close(e);
@@ -198,6 +201,7 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     disconnect(e);
+    parquet_close(&e->parquet);
     if (e->db)
         duckdb_close(&e->db);
     stmt_cache_free(e->cache);

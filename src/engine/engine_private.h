@@ -2,6 +2,7 @@
 #pragma once
 #include "core/buf.h"
 #include "engine/engine.h"
+#include "engine/engine_parquet.h"
 #include "engine/failure.h"
 #include "engine/stmt_cache.h"
 #include <duckdb.h>
@@ -18,6 +19,7 @@ struct stream {
     bool has_result, at_end;
     duckdb_data_chunk chunk; /* what stream_columns points into */
     bool chunk_is_new;       /* fetched, and not yet handed out */
+    bool session;            /* the connection stays as it is left */
     bool fresh_connection;   /* afterwards the connection must not serve another query */
     enum cache_use cache_use;
     const char *sql;         /* the caller's, until the stream is freed */
@@ -40,6 +42,7 @@ struct engine {
     struct failure_context failure;
     duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */
     struct stream stream;    /* there is one query at a time */
+    struct parquet_writer parquet;
     struct attached sources[SOURCES_PER_SET];
     size_t source_count;
     bool spent;

@@ -1,6 +1,7 @@
 /* One query at a time: verdict or cache, parameters, execution, chunks, interrupt. Runs in the worker. */
 #include "engine/engine_accept.h"
 #include "engine/engine_private.h"
+#include "engine/engine_session.h"
 #include "engine/engine_sources.h"
 
 #include <stdlib.h>
@@ -21,6 +22,8 @@ void engine_interrupt(struct engine *e)
         atomic_store(&e->cancelled, true); /* before the engine's own: whoever sees the engine stopped also sees why */
         if (e->con)
             duckdb_interrupt(e->con);
+        if (e->parquet.con)
+            duckdb_interrupt(e->parquet.con);
     }
     pthread_mutex_unlock(&e->lock);
 }
@@ -40,18 +43,19 @@ static int stream_prepare(struct stream *s, const char *sql, size_t len, struct 
     struct engine *e = s->engine;
     enum accept_effect effect = accept_effect(e, sql, len);
     s->cache_use = CACHE_BYPASS;
-    s->fresh_connection = effect != ACCEPT_PURE;
+    s->fresh_connection = effect != ACCEPT_PURE && !s->session;
     char *text = malloc(len + 1);
     CHECK(text);
     memcpy(text, sql, len);
     text[len] = 0;
-    int rc = accept_prepare(e, text, len, &s->own.prepared, err);
+    int rc = s->session ? session_prepare(e, text, len, &s->own.prepared, err) : accept_prepare(e, text, len, &s->own.prepared, err);
     free(text);
     if (rc < 0)
         return -1;
     if (effect == ACCEPT_SPENT)
         e->spent = true;
-    s->stmt = effect == ACCEPT_PURE && e->cache_on ? stmt_cache_add(e->cache, sql, len, s->own.prepared) : NULL;
+    /* In a session a time zone, a variable or a view may change between two uses of the same text. */
+    s->stmt = effect == ACCEPT_PURE && e->cache_on && !s->session ? stmt_cache_add(e->cache, sql, len, s->own.prepared) : NULL;
     if (s->stmt) {
         s->own.prepared = NULL;
         s->cache_use = CACHE_MISS;
@@ -140,9 +144,10 @@ static int stream_run(struct stream *s, struct error *err)
 static int stream_start(struct stream *s, const struct engine_query *q, struct error *err)
 {
     struct engine *e = s->engine;
+    s->session = q->session;
     s->sql = q->sql;
     s->sql_len = q->sql_len;
-    s->stmt = stmt_cache_find(e->cache, q->sql, q->sql_len);
+    s->stmt = q->session ? NULL : stmt_cache_find(e->cache, q->sql, q->sql_len);
     s->cache_use = CACHE_HIT;
     if (!s->stmt && stream_prepare(s, q->sql, q->sql_len, err) < 0)
         return -1;

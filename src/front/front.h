@@ -12,8 +12,10 @@
 #include "link/control.h"
 #include "sched/pool.h"
 
+struct lanes;
 struct query;
 struct registry;
+struct sessions;
 struct waiter;
 
 /* What every user of an exchange (exchange_set_user) begins with: whom the HTTP server tells how the answer fared. */
@@ -31,6 +33,8 @@ struct front {
     struct event *control_event, *tick;
     struct http_server *http;
     struct pool *pool;
+    struct lanes *lanes;       /* workers that are not the pool's */
+    struct sessions *sessions;
     struct metrics metrics;
     struct layers layers; /* of the sandbox, as the supervisor last told */
     struct auth auth;

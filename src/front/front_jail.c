@@ -2,7 +2,7 @@
  * or connect a socket, run a program, start a process, signal anybody, or write a file anywhere else. Runs in the front. */
 #include "front/front_jail.h"
 #include "core/build.h"
-#include "core/config.h"
+#include "link/inherit.h"
 #include "sandbox/fence.h"
 #include "sandbox/filter.h"
 #include "sandbox/privileges.h"
@@ -18,7 +18,7 @@
 static const char *const readable[] = {"/proc", "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/etc/ssl", "/usr/lib/ssl",
                                        "/dev/null", "/dev/urandom"};
 
-static void raise_fence(const struct config *cfg, struct layers *l)
+static void raise_fence(struct layers *l)
 {
     struct fence f;
     if (SANITIZED) {
@@ -33,8 +33,8 @@ static void raise_fence(const struct config *cfg, struct layers *l)
     int r = 0, abi = f.abi;
     for (size_t i = 0; i < sizeof readable / sizeof *readable && r == 0; i++)
         r = fence_allow(&f, readable[i], FENCE_READ);
-    if (r == 0 && cfg->spool.directory[0])
-        r = fence_allow(&f, cfg->spool.directory, FENCE_FILES);
+    if (r == 0)
+        r = fence_allow_fd(&f, FRONT_FD_SPOOL, FENCE_FILES);
     if (r == 0 && fence_close(&f) == 0)
         layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_IN_FORCE, "version %d: %s", abi, fence_strength(abi));
     else
@@ -61,7 +61,7 @@ static void install_filter(struct layers *l)
         close(fd);
 }
 
-int front_jail(const struct config *cfg, uid_t uid, pid_t parent, struct layers *l, struct error *err)
+int front_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
 {
     struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);
@@ -78,7 +78,7 @@ int front_jail(const struct config *cfg, uid_t uid, pid_t parent, struct layers 
         layers_set(l, LAYER_FRONT_SECCOMP, LAYER_MISSING, "needs no_new_privs");
         return 0;
     }
-    raise_fence(cfg, l);
+    raise_fence(l);
     install_filter(l);
     return 0;
 }

@@ -4,7 +4,5 @@
 #include "core/layers.h"
 #include <sys/types.h>
 
-struct config;
-
 /* uid: the user to become; 0: none. 0, or -1 with *err: then it must not serve. Layers that are not to be had are `missing` in *l. */
-int front_jail(const struct config *cfg, uid_t uid, pid_t parent, struct layers *l, struct error *err);
+int front_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err);

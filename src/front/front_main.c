@@ -5,10 +5,13 @@
 #include "core/fd.h"
 #include "front/front.h"
 #include "front/front_jail.h"
+#include "front/pool_setup.h"
 #include "front/public_text.h"
 #include "front/query.h"
+#include "front/sessions_http.h"
 #include "front/waiter.h"
 #include "link/inherit.h"
+#include "session/sessions.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -27,7 +30,7 @@
 #define MAX_HEAD_BYTES 32768
 #define MESSAGES_PER_TURN 64
 
-static void replace_worker(void *ctx, uint32_t worker, enum death_reason reason)
+void front_replace_worker(void *ctx, uint32_t worker, enum death_reason reason)
 {
     struct front *f = ctx;
     struct control_replace m = {.type = CONTROL_REPLACE, .worker = worker, .reason = reason};
@@ -72,7 +75,7 @@ static void set_http_options(struct front *f, const struct http_handler *handler
     free(origins);
 }
 
-static struct pool_options pool_options(const struct config *c)
+struct pool_options front_pool_options(const struct config *c)
 {
     return (struct pool_options){.queue_length = c->limits.queue_length,
                                  .queue_timeout_ms = c->limits.queue_timeout_ms,
@@ -116,9 +119,10 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     auth_configure(&f->auth, cfg);
     set_log(f);
     set_http_options(f, NULL, NULL, 0);
-    struct pool_options po = pool_options(cfg);
+    struct pool_options po = front_pool_options(cfg);
     pool_set_options(f->pool, &po);
     registry_set_history(f->registry, cfg->limits.history);
+    sessions_new_config(f);
     if (flags & CONTROL_REPLACE_WORKERS)
         pool_replace_all(f->pool);
 }
@@ -167,6 +171,8 @@ static void set_trouble(struct front *f, const char *text)
 
 static void on_message(struct front *f, const union control_message *m, const int fds[2])
 {
+    if (sessions_message(f, m, fds))
+        return;
     switch ((enum control_type)m->type) {
     case CONTROL_ASSIGN:
         if (pool_add(f->pool, &m->assign, fds[0], fds[1]) < 0)
@@ -225,6 +231,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     int64_t now = clock_now_ns();
     atomic_store_explicit(&f->page->heartbeat_ns, now, memory_order_relaxed);
     pool_tick(f->pool, now, FIRST_ROW_NS);
+    lanes_tick(f->lanes, now, FIRST_ROW_NS);
+    sessions_tick(f->sessions, now);
     keys_expire(f->auth.keys, (int64_t)time(NULL));
     query_sample_all(f, now);
     maybe_drained(f);
@@ -236,7 +244,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 /* Gives up what it does not need, and tells the supervisor what came of it. */
 static int enter_jail(struct front *f, uid_t uid, pid_t parent, struct error *err)
 {
-    if (front_jail(f->cfg, uid, parent, &f->layers, err) < 0)
+    if (front_jail(uid, parent, &f->layers, err) < 0)
         return -1;
     struct control_layers m = {.type = CONTROL_FENCED};
     struct buf b = {.data = m.text, .cap = sizeof m.text - 1, .max = sizeof m.text - 1};
@@ -266,8 +274,9 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     f->base = event_base_new();
     if (!f->page || !f->base)
         return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
-    struct pool_options po = pool_options(f->cfg);
-    f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, replace_worker, f, &f->log);
+    struct pool_options po = front_pool_options(f->cfg);
+    f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, front_replace_worker, f, &f->log);
+    sessions_start(f);
     f->registry = registry_new(f->cfg->limits.history);
     set_http_options(f, &handler, fds, listeners);
     f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
@@ -283,6 +292,7 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
 static void stop(struct front *f)
 {
     http_server_free(f->http);
+    sessions_stop(f);
     pool_free(f->pool);
     auth_free(&f->auth);
     registry_free(f->registry);

@@ -172,6 +172,12 @@ static void end(struct conn *c)
 
 void conn_lost(struct conn *c, bool broken)
 {
+    /* Everything is out, and only the telling waits for its turn: a client that leaves now had its answer. */
+    if (c->state == CONN_STREAM && c->st.deferred && !c->st.broken) {
+        stream_continue(c);
+        if (!broken || c->state == CONN_CLOSED)
+            return; /* its hang-up is seen again */
+    }
     bool exchange_alive = c->state == CONN_BUSY || c->state == CONN_STREAM;
     if (c->state == CONN_FLUSH && !broken) { /* a half-closed client may still read what is on its way */
         c->close_after = c->peer_gone = true;

@@ -3,6 +3,8 @@
 #include "core/clock.h"
 #include "front/database.h"
 #include "front/front.h"
+#include "front/sessions_http.h"
+#include "session/lane.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -81,24 +83,36 @@ void info_readyz(struct front *f, struct exchange *x)
     buf_free(&b);
 }
 
+/* The front's view of a worker, whether the pool's or a lane's. */
+static const struct pool_worker *find_worker(const struct front *f, uint32_t id)
+{
+    for (const struct pool_worker *w = pool_workers(f->pool); w; w = w->next)
+        if (w->id == id)
+            return w;
+    for (const struct lane *l = lanes_first(f->lanes); l; l = l->next)
+        for (const struct pool_worker *w = pool_workers(l->pool); w; w = w->next)
+            if (w->id == id)
+                return w;
+    return NULL;
+}
+
 static void put_worker(struct buf *b, const struct front *f, const struct control_cell *c, bool first)
 {
     uint32_t id = atomic_load(&c->worker), state = atomic_load(&c->state);
     int32_t pid = atomic_load(&c->pid);
-    const struct pool_worker *pw = pool_workers(f->pool);
-    while (pw && pw->id != id)
-        pw = pw->next;
+    uint32_t kind = atomic_load(&c->kind);
+    const struct pool_worker *pw = find_worker(f, id);
     static const char *const pool_text[] = {[POOL_IDLE] = "idle", [POOL_BUSY] = "busy", [POOL_DRAINING] = "delivering", [POOL_LOST] = "dying"};
     const char *text = state == WORKER_POOL && pw ? pool_text[pw->doomed && pw->state == POOL_IDLE ? POOL_LOST : pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
-    bool spare = state == WORKER_SPARE || state == WORKER_STARTING;
+    bool pool = kind == WORKER_KIND_POOL, spare = pool && (state == WORKER_SPARE || state == WORKER_STARTING);
     struct proc_figures p;
     proc_read(pid, &p);
     buf_printf(b, "%s{\"slot\":", first ? "" : ",");
-    if (spare)
+    if (spare || !pool)
         buf_puts(b, "null");
     else
         buf_printf(b, "%u", atomic_load(&c->slot));
-    buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : "pool", text, pid);
+    buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : worker_kind_text(kind < WORKER_KINDS ? (enum worker_kind)kind : WORKER_KIND_POOL), text, pid);
     const struct job *job = pw ? pool_worker_job(pw) : NULL;
     if (job)
         put_string(b, job->query_id);
@@ -141,7 +155,9 @@ void info_status(struct front *f, struct exchange *x)
         put_worker(&b, f, &f->page->cell[i], first);
         first = false;
     }
-    buf_printf(&b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 "},\"sessions\":[],\"database\":{\"path\":", c.queued, f->cfg->limits.queue_length);
+    buf_printf(&b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 "},\"sessions\":[", c.queued, f->cfg->limits.queue_length);
+    sessions_write(f, &b, NULL);
+    buf_puts(&b, "],\"database\":{\"path\":");
     put_string(&b, f->cfg->database.path);
     buf_puts(&b, ",\"version\":");
     if (db.version[0])

@@ -3,6 +3,7 @@
 #include "core/buf.h"
 #include "front/database.h"
 #include "front/front.h"
+#include "session/sessions.h"
 
 #include <inttypes.h>
 #include <unistd.h>
@@ -127,7 +128,12 @@ static void put_database(struct buf *b, const struct front *f)
     put_one(b, "bulkhead_wal_present", "gauge", "1: a write-ahead log lies beside the database file.", db.wal_present);
     put_one(b, "bulkhead_wal_bytes", "gauge", "Size of that write-ahead log.", (uint64_t)db.wal_bytes);
     put_one(b, "bulkhead_spool_bytes", "gauge", "Bytes of results in the spool; this build has none.", 0);
-    put_one(b, "bulkhead_sessions", "gauge", "Open sessions; this build has none.", 0);
+    const struct sessions_counts *c = sessions_counts(f->sessions);
+    put_one(b, "bulkhead_sessions", "gauge", "Open sessions.", sessions_count(f->sessions));
+    put_one(b, "bulkhead_sessions_opened_total", "counter", "Sessions that were opened.", c->opened);
+    put_one(b, "bulkhead_sessions_evicted_total", "counter", "Idle sessions that had to go for others.", c->evicted);
+    put_one(b, "bulkhead_sessions_expired_total", "counter", "Sessions that reached their idle_timeout or ttl.", c->expired);
+    put_one(b, "bulkhead_session_resets_total", "counter", "Workers of sessions that died and were replaced.", c->resets);
 }
 
 bool metrics_write(const struct front *f, struct buf *b)

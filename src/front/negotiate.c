@@ -47,8 +47,6 @@ static int quality(const char *accept, const char *type, enum match *ret_how)
     return q;
 }
 
-static bool is_given(enum result_format f) { return format_is_public(f) && format_is_built(f); }
-
 /* The best by quality; then what was named most exactly; then our own order, in which JSON is first. FORMAT_COUNT: none will do. */
 static enum result_format best_format(const char *accept)
 {
@@ -56,7 +54,7 @@ static enum result_format best_format(const char *accept)
     enum match best_how = MATCH_NOT;
     for (int f = 0; f < FORMAT_COUNT; f++) {
         enum match how = MATCH_NOT;
-        int q = is_given((enum result_format)f) ? quality(accept, format_media_type((enum result_format)f), &how) : 0;
+        int q = format_is_public((enum result_format)f) ? quality(accept, format_media_type((enum result_format)f), &how) : 0;
         if (q > best_q || (q == best_q && q > 0 && how > best_how)) {
             best = f;
             best_q = q;
@@ -78,7 +76,7 @@ int negotiate(enum result_format asked, const char *accept, struct negotiated *r
     if (f == FORMAT_COUNT) {
         struct buf list = BUF_INIT((size_t)1024);
         for (int i = 0; i < FORMAT_COUNT; i++)
-            if (is_given((enum result_format)i))
+            if (format_is_public((enum result_format)i))
                 (void)buf_printf(&list, "%s%s", list.len ? ", " : "", format_media_type((enum result_format)i));
         error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: %.*s", (int)list.len,
                   (const char *)list.data);

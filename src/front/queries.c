@@ -5,6 +5,7 @@
 #include "front/caller.h"
 #include "front/query.h"
 #include "front/waiter.h"
+#include "session/sessions.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -116,6 +117,7 @@ void queries_revoked(void *front, struct tenant *t)
         cancelled++;
     }
     registry_disown(f->registry, t->name);
+    sessions_end_owner(f->sessions, t->name, "its key was revoked");
     log_event(&f->log, LOG_INFO, "key_revoked", LOG_S("key", t->name), LOG_I("cancelled", cancelled));
 }
 

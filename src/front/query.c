@@ -5,6 +5,7 @@
 #include "front/negotiate.h"
 #include "front/query.h"
 #include "front/query_request.h"
+#include "front/sessions_http.h"
 #include "front/waiter.h"
 
 #include <stdlib.h>
@@ -62,6 +63,8 @@ static void finish(struct query *q)
     unlink_query(q);
     if (q->record)
         close_record(q);
+    if (q->own_lane)
+        sources_close_lane(q->own_lane);
     job_free(q->job);
     free(q);
 }
@@ -72,7 +75,7 @@ static void finish_cancelled(struct query *q, const char *why)
     error_set(&q->job->error, ERR_CANCELLED, "%s", why);
     count(q, ERR_CANCELLED);
     job_set_state(q->job, JOB_CANCELLED);
-    pool_release(q->f->pool, q->job);
+    pool_release(q->pool, q->job);
     finish(q);
 }
 
@@ -91,7 +94,7 @@ static size_t body_peek(void *ctx, const uint8_t **ret_data)
 static void body_consume(void *ctx, size_t n)
 {
     const struct query *q = ctx;
-    pool_consumed(q->f->pool, q->job, n);
+    pool_consumed(q->pool, q->job, n);
 }
 
 static bool body_all(void *ctx, size_t n)
@@ -100,10 +103,19 @@ static bool body_all(void *ctx, size_t n)
     return q->job->state == JOB_DELIVERING && q->job->worker && ring_reader_ready(&q->job->worker->reader) == n;
 }
 
+/* Said with the first answer after it, whatever that is. */
+static void tell_reset(struct query *q)
+{
+    if (q->job->session_reset && !q->reset_told)
+        exchange_add_header(q->x, "Bulkhead-Session-Reset", "true");
+    q->reset_told = true;
+}
+
 static void start_stream(struct query *q, int64_t length)
 {
     struct body_source src = {.ctx = q, .peek = body_peek, .consume = body_consume, .all = body_all};
     q->head_sent = true;
+    tell_reset(q);
     if (!q->schema) {
         exchange_add_header(q->x, "Content-Security-Policy", "sandbox");
         exchange_add_header(q->x, "Vary", "Accept");
@@ -124,7 +136,7 @@ static bool ring_is_nearly_full(const struct job *job)
 
 static void drop_ready(struct query *q)
 {
-    pool_consumed(q->f->pool, q->job, ring_reader_ready(&q->job->worker->reader));
+    pool_consumed(q->pool, q->job, ring_reader_ready(&q->job->worker->reader));
 }
 
 static void on_data(struct job *job)
@@ -146,7 +158,7 @@ static void on_data(struct job *job)
     }
     /* The exchange may be gone now, and q with it only after the job's end: q->x says. */
     if (q->x && job->state == JOB_RUNNING && exchange_is_blocked(q->x) && ring_is_nearly_full(job))
-        pool_client_is_slow(q->f->pool, job);
+        pool_client_is_slow(q->pool, job);
 }
 
 /* The length is the body's that a GET would have got. */
@@ -157,7 +169,7 @@ static void answer_head(struct query *q)
     size_t length = q->job->bytes;
     exchange_set_user(x, NULL);
     job_set_state(q->job, JOB_DONE);
-    pool_release(q->f->pool, q->job);
+    pool_release(q->pool, q->job);
     finish(q);
     exchange_answer(x, 200, "application/json", NULL, length);
 }
@@ -189,8 +201,10 @@ static void on_failed(struct job *job)
     struct exchange *x = q->x;
     if (x && q->head_sent)
         exchange_abort(x);
-    else if (x)
+    else if (x) {
+        tell_reset(q);
         exchange_problem(x, e, job->query_id);
+    }
     finish(q);
 }
 
@@ -201,10 +215,9 @@ static const struct job_events events = {.data = on_data, .end = on_end, .failed
 static void on_sent(struct asker *a)
 {
     struct query *q = (struct query *)a;
-    struct pool *pool = q->f->pool;
     count(q, ERR_OK);
     job_set_state(q->job, JOB_DONE);
-    pool_release(pool, q->job);
+    pool_release(q->pool, q->job);
     finish(q);
 }
 
@@ -215,7 +228,7 @@ static void on_gone(struct asker *a)
     if (q->job->state == JOB_DELIVERING)
         finish_cancelled(q, CLIENT_LEFT);
     else
-        pool_cancel(q->f->pool, q->job, STOP_FOR_CANCEL); /* may end q */
+        pool_cancel(q->pool, q->job, STOP_FOR_CANCEL); /* may end q */
 }
 
 /* ---- what others ask for ---- */
@@ -223,7 +236,7 @@ static void on_gone(struct asker *a)
 void query_cancel(struct query *q)
 {
     if (q->job->state != JOB_DELIVERING) {
-        pool_cancel(q->f->pool, q->job, STOP_FOR_CANCEL);
+        pool_cancel(q->pool, q->job, STOP_FOR_CANCEL);
         return;
     }
     if (q->x)
@@ -240,6 +253,7 @@ static struct query *query_new(struct front *f, struct exchange *x)
     q->asker = (struct asker){.gone = on_gone, .sent = on_sent};
     q->f = f;
     q->x = x;
+    q->pool = f->pool;
     q->job = job_new();
     q->job->tenant = tenant_ref(caller_of(f, x).tenant);
     q->job->events = &events;
@@ -290,12 +304,10 @@ static bool charset_is_utf8(const char *header)
 static int known_param(void *ctx, const char *name, const char *value)
 {
     (void)value;
-    static const char *const known[] = {"timeout", "format", "max_rows", "big_numbers"};
+    static const char *const known[] = {"timeout", "format", "max_rows", "big_numbers", "session"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             return 0;
-    if (strcmp(name, "session") == 0)
-        return error_set(ctx, ERR_BAD_REQUEST, "'session': sessions are not built yet");
     return error_set(ctx, ERR_BAD_REQUEST, "unknown parameter '%.60s' in the query string", name);
 }
 
@@ -323,7 +335,7 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
         if (exchange_each_param(x, known_param, err) < 0)
             return -1;
         struct query_texts texts = {exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
-                                    exchange_param(x, "big_numbers")};
+                                    exchange_param(x, "big_numbers"), exchange_param(x, "session")};
         return query_request_from_text(body, len, &texts, &limits, r, err);
     }
     return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type %s%.60s%s is not supported; send application/json, text/plain or application/sql",
@@ -360,7 +372,7 @@ static void submit(struct query *q)
         q->record->live = q;
         gone_note(&f->page->queries, gone_hash(q->record->key.high, q->record->key.low, q->record->owner));
     }
-    if (pool_submit(f->pool, q->job, &err) == 0)
+    if (pool_submit(q->pool, q->job, &err) == 0)
         return;
     if (q->record)
         registry_drop(f->registry, q->record);
@@ -378,6 +390,7 @@ void query_post(struct front *f, struct exchange *x)
         return;
     }
     struct job *j = q->job;
+    int placed = query_place(q, &r, &err);
     j->sql = r.sql;
     j->sql_len = r.sql_len;
     j->params = r.params;
@@ -386,7 +399,12 @@ void query_post(struct front *f, struct exchange *x)
     j->max_rows = r.max_rows;
     j->format = q->form.format;
     j->big_numbers_as_text = r.big_numbers_as_text;
-    submit(q);
+    free(r.session);
+    free(r.sources);
+    if (placed < 0)
+        refuse(q, &err);
+    else
+        submit(q);
 }
 
 void query_schema(struct front *f, struct exchange *x)

@@ -11,11 +11,14 @@ struct query {
     struct front *f;
     struct exchange *x;    /* NULL: the client has gone */
     struct job *job;
+    struct pool *pool;     /* the server's, or that of a lane */
+    struct lane *own_lane; /* for this query alone, with its sources; NULL: none */
     struct record *record; /* NULL: not a client's query (GET /v1/schema), or not accepted yet */
     bool schema;           /* GET /v1/schema: not counted as a client's query */
     struct negotiated form; /* of the answer */
     bool without_body;     /* HEAD: what the worker writes is counted and dropped */
     bool head_sent;
+    bool reset_told;       /* Bulkhead-Session-Reset is on the answer */
     struct query *next, *prev;
 };
 

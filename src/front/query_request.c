@@ -1,5 +1,7 @@
 /* The body of POST /v1/query as a checked value. Runs in the front. */
 #include "front/query_request.h"
+#include "core/source.h"
+#include "front/query_sources.h"
 #include "core/units.h"
 #include "core/utf8.h"
 
@@ -13,6 +15,8 @@ void query_request_clear(struct query_request *r)
 {
     free(r->sql);
     free(r->params);
+    free(r->session);
+    free(r->sources);
     *r = (struct query_request){0};
 }
 
@@ -36,12 +40,9 @@ static int set_timeout(const char *text, const struct query_limits *limits, stru
 
 static int set_format(const char *text, struct query_request *r, struct error *err)
 {
-    static const char available[] = "available: json, ndjson, csv, arrow";
     r->format = format_by_name(text);
     if (r->format == FORMAT_COUNT)
-        return error_set(err, ERR_BAD_REQUEST, "format '%.40s' is unknown; %s", text, available);
-    if (!format_is_built(r->format))
-        return error_set(err, ERR_NOT_ACCEPTABLE, "format '%s' is not built yet; %s", text, available);
+        return error_set(err, ERR_BAD_REQUEST, "format '%.40s' is unknown; available: json, ndjson, csv, arrow, parquet", text);
     return 0;
 }
 
@@ -103,6 +104,36 @@ static int set_big_numbers(const char *text, struct query_request *r, struct err
     return error_set(err, ERR_BAD_REQUEST, "big_numbers must be 'number' or 'string'");
 }
 
+static int set_session(const char *text, struct query_request *r)
+{
+    r->session = strdup(text);
+    CHECK(r->session);
+    return 0;
+}
+
+int query_request_sources(json_t *v, char **ret_set, struct error *err)
+{
+    const char *names[SOURCES_PER_SET + 1];
+    char set[SOURCE_SET_BYTES];
+    size_t n = 0, i;
+    json_t *name;
+    if (!json_is_array(v))
+        return error_set(err, ERR_BAD_REQUEST, "sources must be an array of sources' names");
+    json_array_foreach(v, i, name) {
+        if (!json_is_string(name) || strlen(json_string_value(name)) != json_string_length(name))
+            return error_set(err, ERR_BAD_REQUEST, "sources must be an array of sources' names");
+        if (n < SOURCES_PER_SET + 1)
+            names[n++] = json_string_value(name);
+    }
+    if (source_set_make(names, n, set, err) < 0)
+        return -1;
+    if (n > 0) {
+        *ret_set = strdup(set);
+        CHECK(*ret_set);
+    }
+    return 0;
+}
+
 /* One member of the body. */
 static int take(const char *key, json_t *v, const struct query_limits *limits, struct query_request *r, struct error *err)
 {
@@ -118,8 +149,14 @@ static int take(const char *key, json_t *v, const struct query_limits *limits, s
         return set_max_rows(v, r, err);
     if (strcmp(key, "big_numbers") == 0)
         return need_string(v, key, err) < 0 ? -1 : set_big_numbers(json_string_value(v), r, err);
-    if (strcmp(key, "session") == 0 || strcmp(key, "sources") == 0 || strcmp(key, "wait") == 0)
-        return error_set(err, ERR_BAD_REQUEST, "'%s': sessions and sources are not built yet", key);
+    if (strcmp(key, "session") == 0)
+        return need_string(v, key, err) < 0 ? -1 : set_session(json_string_value(v), r);
+    if (strcmp(key, "sources") == 0)
+        return query_request_sources(v, &r->sources, err);
+    if (strcmp(key, "wait") == 0) {
+        r->wait = json_is_true(v);
+        return json_is_boolean(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "wait must be true or false");
+    }
     return error_set(err, ERR_BAD_REQUEST,
                      "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait", key);
 }
@@ -158,6 +195,10 @@ int query_request_from_json(const char *body, size_t len, const struct query_lim
         ok = error_set(err, ERR_BAD_REQUEST, "the field 'sql' is missing");
     if (ok == 0)
         ok = check_size(&r, limits, err);
+    if (ok == 0 && r.session && r.sources)
+        ok = error_set(err, ERR_BAD_REQUEST, "session and sources exclude each other: a session has the sources that it was opened with");
+    if (ok == 0 && r.wait && !r.session)
+        ok = error_set(err, ERR_BAD_REQUEST, "wait is for queries in a session");
     if (ok < 0) {
         query_request_clear(&r);
         return -1;
@@ -178,6 +219,8 @@ int query_request_from_text(const char *body, size_t len, const struct query_tex
         ok = set_format(texts->format, &r, err);
     if (ok == 0 && texts->big_numbers)
         ok = set_big_numbers(texts->big_numbers, &r, err);
+    if (ok == 0 && texts->session)
+        ok = set_session(texts->session, &r);
     if (ok == 0 && texts->max_rows && (units_parse_int(texts->max_rows, &rows) || rows < 1))
         ok = error_set(err, ERR_BAD_REQUEST, "max_rows must be a whole number greater than 0");
     if (ok < 0) {

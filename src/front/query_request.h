@@ -20,6 +20,9 @@ struct query_request {
     uint64_t max_rows; /* 0: no limit */
     enum result_format format; /* FORMAT_COUNT: not named, Accept decides */
     bool big_numbers_as_text;
+    char *session; /* malloc'd; NULL: none */
+    char *sources; /* malloc'd, a set (core/source.h); NULL: none */
+    bool wait;     /* for the session's turn */
 };
 
 /* What statement and parameters may have together: a worker has room for so much (link/ring.h). */
@@ -29,7 +32,7 @@ int64_t query_request_bytes(const struct query_limits *limits);
 int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err);
 /* Values of the query string; NULL: absent. */
 struct query_texts {
-    const char *timeout, *format, *max_rows, *big_numbers;
+    const char *timeout, *format, *max_rows, *big_numbers, *session;
 };
 int query_request_from_text(const char *body, size_t len, const struct query_texts *texts, const struct query_limits *limits,
                             struct query_request *ret, struct error *err);

@@ -1,6 +1,7 @@
 /* The table of routes, who may use each, and whom the HTTP server tells how an answer fared. Runs in the front. */
 #include "core/clock.h"
 #include "front/front.h"
+#include "front/sessions_http.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,11 @@ static const struct route routes[] = {
     {HTTP_M_GET, "/v1/queries/{}", .handle_id = queries_get, .role = ROLE_READER},
     {HTTP_M_DELETE, "/v1/queries/{}", .handle_id = queries_delete, .role = ROLE_READER, .flags = UNMETERED},
     {HTTP_M_GET, "/v1/schema", query_schema, .role = ROLE_READER},
+    {HTTP_M_POST, "/v1/sessions", sessions_post, .role = ROLE_ANALYST},
+    {HTTP_M_GET, "/v1/sessions", sessions_list, .role = ROLE_ANALYST},
+    {HTTP_M_GET, "/v1/sessions/{}", .handle_id = sessions_get, .role = ROLE_ANALYST},
+    {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_ANALYST, .flags = UNMETERED},
+    {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
     {HTTP_M_GET, "/healthz", info_healthz},
     {HTTP_M_GET, "/readyz", info_readyz},

@@ -80,6 +80,7 @@ struct control_page {
     struct control_cell cell[CONTROL_CELLS];
     /* front: queries that it took; apart from the others, so that a flood of these does not push them out: those with a result to be fetched */
     struct gone_ring queries, results;
+    struct gone_ring sessions; /* front: those that were opened */
 };
 
 struct control_assign {

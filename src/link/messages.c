@@ -10,16 +10,21 @@ struct rule {
     size_t bytes;
     enum link_side sender;
     enum link_phase phase;
+    int fds;
 };
 
 #define BYTES_RUN sizeof(struct link_run)
 #define BYTES_SPACE sizeof(struct link_space)
+#define BYTES_SPOOL sizeof(struct link_spool)
+#define BYTES_GRANT sizeof(struct link_grant)
+#define BYTES_SPOOLED sizeof(struct link_spooled)
+#define BYTES_WANT sizeof(struct link_want)
 #define BYTES_DATA sizeof(struct link_data)
 #define BYTES_END sizeof(struct link_end)
 #define BYTES_FAIL sizeof(struct link_fail)
 
 static const struct rule rules[LINK_TYPE_COUNT] = {
-#define LINK_MESSAGE(name, sender_, phase_) [LINK_##name] = {BYTES_##name, LINK_##sender_, LINK_##phase_},
+#define LINK_MESSAGE(name, sender_, phase_, fds_) [LINK_##name] = {BYTES_##name, LINK_##sender_, LINK_##phase_, fds_},
 #include "link/messages.def"
 #undef LINK_MESSAGE
 };
@@ -27,8 +32,15 @@ static const struct rule rules[LINK_TYPE_COUNT] = {
 int link_send(int sock, const void *message)
 {
     uint32_t type = *(const uint32_t *)message;
-    CHECK(type > LINK_NONE && type < LINK_TYPE_COUNT);
+    CHECK(type > LINK_NONE && type < LINK_TYPE_COUNT && rules[type].fds == 0);
     return fd_send(sock, message, rules[type].bytes, NULL, 0);
+}
+
+int link_send_fd(int sock, const void *message, int fd)
+{
+    uint32_t type = *(const uint32_t *)message;
+    CHECK(type > LINK_NONE && type < LINK_TYPE_COUNT && rules[type].fds == 1);
+    return fd_send(sock, message, rules[type].bytes, &fd, 1);
 }
 
 static bool terminated(const char *text, size_t cap) { return memchr(text, 0, cap) != NULL; }
@@ -45,6 +57,7 @@ static bool worker_may_report(const struct error *e)
     case ERR_CANCELLED:
     case ERR_INTERNAL:
     case ERR_SOURCE:
+    case ERR_SPOOL_FULL:
         break;
     default:
         return false;
@@ -64,6 +77,8 @@ bool link_check(const union link_message *m, size_t len, enum link_side sender, 
     switch ((enum link_type)m->type) {
     case LINK_RUN:
         return terminated(m->run.query_id, sizeof m->run.query_id) && m->run.format < FORMAT_COUNT && m->run.big_numbers_as_text <= 1;
+    case LINK_SPOOL:
+        return m->spool.base <= m->spool.limit;
     case LINK_END:
         return m->end.truncated <= 1 && m->end.spent <= 1 && m->end.cache <= 2 && m->end.exec_us >= 0;
     case LINK_FAIL:
@@ -73,10 +88,12 @@ bool link_check(const union link_message *m, size_t len, enum link_side sender, 
     }
 }
 
-int link_receive(int sock, enum link_side sender, enum link_phase phase, union link_message *ret)
+int link_receive_fd(int sock, enum link_side sender, enum link_phase phase, union link_message *ret, int *ret_fd)
 {
     union link_message m;
-    ssize_t n = fd_recv(sock, &m, sizeof m, NULL, 0, NULL);
+    auto_close int fd = -1;
+    int fds = 0;
+    ssize_t n = fd_recv(sock, &m, sizeof m, &fd, ret_fd ? 1 : 0, &fds);
     if (n == 0)
         return 0;
     if (n < 0) {
@@ -86,10 +103,17 @@ int link_receive(int sock, enum link_side sender, enum link_phase phase, union l
             errno = EPROTO;
         return -1;
     }
-    if (!link_check(&m, (size_t)n, sender, phase)) {
+    if (!link_check(&m, (size_t)n, sender, phase) || rules[m.type].fds != fds) {
         errno = EPROTO;
         return -1;
     }
     memcpy(ret, &m, (size_t)n);
+    if (ret_fd)
+        *ret_fd = take_fd(&fd);
     return 1;
+}
+
+int link_receive(int sock, enum link_side sender, enum link_phase phase, union link_message *ret)
+{
+    return link_receive_fd(sock, sender, phase, ret, NULL);
 }

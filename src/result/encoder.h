@@ -19,6 +19,7 @@ struct ArrowSchema;
 
 struct result_head {
     const char *query_id; /* NUL-terminated; only JSON uses it */
+    bool session_reset;   /* likewise: the session lost what it had */
 };
 
 struct result_tail {

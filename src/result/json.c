@@ -72,7 +72,7 @@ static inline __attribute__((always_inline)) int put_row(const struct encoder *e
 static int begin(struct encoder *e, struct sink *sink, const struct result_head *head)
 {
     if (json_put_literal(sink, "{\"query_id\":") < 0 || json_put_name(sink, head->query_id) < 0 ||
-        json_put_literal(sink, ",\"columns\":[") < 0)
+        (head->session_reset && json_put_literal(sink, ",\"session_reset\":true") < 0) || json_put_literal(sink, ",\"columns\":[") < 0)
         return -1;
     for (uint32_t i = 0; i < e->column_count; i++)
         if (json_put_literal(sink, i ? ",{\"name\":" : "{\"name\":") < 0 || json_put_name(sink, e->columns[i].name) < 0 ||

@@ -111,9 +111,14 @@ static uint64_t rights(enum fence_right right, bool directory, int abi)
 int fence_allow(struct fence *f, const char *path, enum fence_right right)
 {
     auto_close int fd = open(path, O_PATH | O_CLOEXEC);
-    struct stat st;
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : -1;
+    return fence_allow_fd(f, fd, right);
+}
+
+int fence_allow_fd(struct fence *f, int fd, enum fence_right right)
+{
+    struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
     struct path_rule rule = {.allowed = rights(right, S_ISDIR(st.st_mode), f->abi), .parent_fd = fd};

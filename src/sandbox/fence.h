@@ -22,6 +22,8 @@ int fence_abi(void);
 int fence_new(struct fence *f, bool network);
 /* Allows something below a path (or at it). A path that is not there is no failure: nothing can be reached there either, until the next fence. */
 int fence_allow(struct fence *f, const char *path, enum fence_right right);
+/* The same for what is open already; stays the caller's. */
+int fence_allow_fd(struct fence *f, int fd, enum fence_right right);
 /* Closes it behind the calling thread, for good; needs no_new_privs. 0, or -1 with errno. Frees it either way. */
 int fence_close(struct fence *f);
 void fence_drop(struct fence *f);

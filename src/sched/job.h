@@ -3,6 +3,7 @@
 #pragma once
 #include "core/errors.h"
 #include "link/messages.h"
+#include "link/spool.h"
 #include "sched/tenant.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,8 +16,17 @@ struct job;
 enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_DELIVERING, JOB_DONE, JOB_FAILED, JOB_CANCELLED, JOB_STATES };
 const char *job_state_text(enum job_state s); /* "queued", "running", ... */
 
-/* Why a job was told to stop before its end. */
+/* Why a job was told to stop before its end. LIMIT: job->error says which. */
 enum stop_reason { STOP_FOR_NOTHING, STOP_FOR_TIMEOUT, STOP_FOR_CANCEL, STOP_FOR_LIMIT };
+
+/* Where a result's bytes are: in the ring; in the ring, and the worker was told to go on in a file; in the file. */
+enum spool_phase { SPOOL_NONE, SPOOL_ASKED, SPOOL_ON };
+
+struct job_spool {
+    enum spool_phase phase;
+    int fd; /* the submitter's */
+    struct spool_reader reader;
+};
 
 struct job_events {
     /* The ring has, or may have, more of the result (job->reader after a refresh). */
@@ -26,6 +36,13 @@ struct job_events {
     void (*end)(struct job *job);
     /* The job is over with job->error; job->worker is NULL already. */
     void (*failed)(struct job *job);
+    /* The next three only for a job that was diverted (pool_divert), and NULL for those who never do. */
+    /* All of the result that there is, is in the file: byte 0 is the next one that the client gets. */
+    void (*spooled)(struct job *job);
+    /* The worker would like to write more than it may (pool_grant). */
+    void (*want)(struct job *job);
+    /* The worker that had the file is dead, after the job's end: nobody can change the file any more. */
+    void (*buried)(struct job *job);
 };
 
 struct job {
@@ -39,6 +56,7 @@ struct job {
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
     bool big_numbers_as_text;
+    bool session_reset; /* set when it starts: what the session had before is lost */
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
     const struct job_events *events;
     void *owner; /* the submitter's; NULL once it lost interest */
@@ -51,6 +69,7 @@ struct job {
     int64_t submitted_ns, started_ns, finished_ns;
     int64_t queue_deadline_ns;
     int64_t deadline_left_ns;   /* > 0: the deadline is paused while the client is the slow side */
+    struct job_spool spool;
     bool head_of_result_seen;
     int64_t first_row_ns;       /* when bytes were first seen in the ring; 0: not yet */
     uint8_t tries;

@@ -115,11 +115,14 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .big_numbers_as_text = job->big_numbers_as_text,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
+    m.session = w->kind == WORKER_KIND_SESSION;
+    m.session_reset = job->session_reset |= p->announce_reset;
     pool_arm(p, w, job->id, now + job->timeout_ms * NS_PER_MS);
     if (link_send(w->link_fd, &m) < 0) {
         pool_disarm(p, w);
         return false;
     }
+    p->announce_reset = false;
     job->started_ns = now;
     job->worker = w;
     job->slot = (int)w->slot;
@@ -213,6 +216,32 @@ void pool_set_trouble(struct pool *p, const char *text)
 
 const char *pool_trouble(const struct pool *p) { return p->trouble; }
 void pool_drain(struct pool *p) { p->draining = true; }
+void pool_announce_reset(struct pool *p) { p->announce_reset = true; }
+
+void pool_fail_queued(struct pool *p, const struct error *why)
+{
+    while (p->queue.head)
+        pool_fail(p, p->queue.head, why);
+}
+
+void pool_end(struct pool *p, const struct error *why)
+{
+    p->draining = true;
+    for (struct job *j = p->running.head; j; j = j->next)
+        if (j->stop_reason == STOP_FOR_NOTHING)
+            j->stop_reason = STOP_FOR_CANCEL;
+    for (struct pool_worker *w = p->workers; w; w = w->next)
+        pool_worker_doom(w, DEATH_RETIRED);
+    pool_fail_queued(p, why);
+}
+
+bool pool_has_jobs(const struct pool *p)
+{
+    bool any = p->queue.head || p->running.head;
+    for (const struct pool_worker *w = p->workers; w && !any; w = w->next)
+        any = w->job != NULL;
+    return any;
+}
 
 static void expire_queue(struct pool *p, int64_t now_ns)
 {
@@ -238,11 +267,11 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
         struct pool_worker *w = j->worker;
         if (j->head_of_result_seen || !w || w->state != POOL_BUSY)
             continue;
-        if (!ring_reader_refresh(&w->reader)) {
+        if (!pool_refresh(w)) {
             pool_worker_doom(w, DEATH_LINK);
             continue;
         }
-        if (ring_reader_ready(&w->reader) == 0)
+        if (j->spool.phase != SPOOL_ON && ring_reader_ready(&w->reader) == 0)
             continue;
         if (j->first_row_ns == 0)
             j->first_row_ns = now_ns;

@@ -11,10 +11,12 @@ enum pool_worker_state { POOL_IDLE, POOL_BUSY, POOL_DRAINING, POOL_LOST };
 
 struct pool_worker {
     uint32_t id, cell, slot;
+    enum worker_kind kind;
     pid_t pid;
     enum pool_worker_state state;
     bool doomed; /* gets no further job */
     bool stale;  /* to be replaced when free */
+    bool spooled; /* it was sent a descriptor: no further job */
     int link_fd;
     struct event *event;
     struct ring ring;
@@ -57,6 +59,14 @@ const char *pool_trouble(const struct pool *p);
 void pool_replace_all(struct pool *p);
 /* No new jobs; queued and running ones go on. */
 void pool_drain(struct pool *p);
+/* The end of a pool: no new jobs, those that wait fail with `why`, those that run are cancelled, every worker is to be ended. */
+void pool_end(struct pool *p, const struct error *why);
+/* Those that wait fail with this error. */
+void pool_fail_queued(struct pool *p, const struct error *why);
+/* Something waits or runs, or its result is not delivered yet. */
+bool pool_has_jobs(const struct pool *p);
+/* The next job that starts is told (job->session_reset, link_run) that its worker knows nothing of what came before. */
+void pool_announce_reset(struct pool *p);
 
 /* Runs or queues the job. 0; or -1 with *err (overloaded, unavailable, payload_too_large): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
@@ -67,6 +77,16 @@ void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason);
 void pool_release(struct pool *p, struct job *job);
 /* Bytes of the job's result were consumed by the client. */
 void pool_consumed(struct pool *p, struct job *job, size_t n);
+/* The job's result goes on in a file: `fd` is ours, `worker_fd` the worker's way to the same file (both stay the caller's; fd until the job is
+ * over or released), which it may fill up to `bytes`. False: it can't be now; nothing has changed. Afterwards nothing may be consumed from the ring;
+ * events->spooled tells that the file has taken its place. It may never be called, when the result ends first: then all is in the ring. */
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes);
+/* The file may have so many bytes in all, not fewer than before. False: it can't be told now. */
+bool pool_grant(struct pool *p, struct job *job, int64_t bytes);
+/* Stops a job because of a limit: it fails with *err. */
+void pool_stop(struct pool *p, struct job *job, const struct error *err);
+/* The job's worker did what it must not do: it is replaced, and the job fails if it still runs. */
+void pool_cheated(struct job *job);
 /* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
 void pool_client_is_slow(struct pool *p, struct job *job);
 

@@ -19,6 +19,7 @@ struct pool {
     struct job_list queue, running;
     uint32_t last_job;
     bool draining;
+    bool announce_reset;
     int64_t mean_exec_us; /* moving average, for Retry-After */
     char trouble[CONTROL_TEXT_BYTES];
 };
@@ -47,6 +48,17 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err);
 void pool_stopped_error(const struct job *job, enum stop_stage stage, struct error *ret);
 /* How far the supervisor's ladder has gone for this job. */
 enum stop_stage pool_ladder_stage(const struct pool *p, const struct job *job);
+/* Time counts against the job's timeout again. */
+void pool_clock_goes_on(struct pool *p, struct job *job);
+
+/* pool_spool.c */
+/* Takes over what the worker says to have produced, in the ring or in the file. False: it lies. */
+bool pool_refresh(struct pool_worker *w);
+/* The same with the final position of its END or FAIL. */
+bool pool_take_end(struct pool_worker *w, uint64_t produced);
+void pool_on_spooled(struct pool_worker *w, const struct link_spooled *m);
+void pool_on_want(struct pool_worker *w, const struct link_want *m);
+
 /* The worker's cell: a job with its deadline; the job without one; no job. */
 void pool_arm(struct pool *p, const struct pool_worker *w, uint32_t job, int64_t deadline_ns);
 void pool_pause(struct pool *p, const struct pool_worker *w);

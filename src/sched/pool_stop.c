@@ -15,7 +15,9 @@ enum stop_stage pool_ladder_stage(const struct pool *p, const struct job *job)
 
 void pool_stopped_error(const struct job *job, enum stop_stage stage, struct error *ret)
 {
-    if (job->stop_reason == STOP_FOR_CANCEL) {
+    if (job->stop_reason == STOP_FOR_LIMIT) {
+        *ret = job->error;
+    } else if (job->stop_reason == STOP_FOR_CANCEL) {
         error_set(ret, ERR_CANCELLED, "the query was cancelled");
     } else {
         error_set(ret, ERR_TIMEOUT, "the query ran longer than its timeout of %lld ms", (long long)job->timeout_ms);
@@ -62,6 +64,22 @@ void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason)
         atomic_store(&p->page->cell[job->worker->cell].cancel_job, job->id);
         eventfd_write(p->nudge_fd, 1);
     }
+}
+
+void pool_stop(struct pool *p, struct job *job, const struct error *err)
+{
+    if (job->stop_reason != STOP_FOR_NOTHING)
+        return;
+    job->error = *err;
+    pool_cancel(p, job, STOP_FOR_LIMIT);
+}
+
+void pool_clock_goes_on(struct pool *p, struct job *job)
+{
+    if (job->deadline_left_ns == 0 || job->state != JOB_RUNNING)
+        return;
+    pool_arm(p, job->worker, job->id, clock_now_ns() + job->deadline_left_ns);
+    job->deadline_left_ns = 0;
 }
 
 void pool_client_is_slow(struct pool *p, struct job *job)

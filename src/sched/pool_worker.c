@@ -28,6 +28,7 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->id = m->worker;
     w->cell = m->cell;
     w->slot = m->slot;
+    w->kind = (enum worker_kind)m->kind;
     w->pid = m->pid;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;
@@ -89,7 +90,7 @@ void pool_worker_doom(struct pool_worker *w, enum death_reason reason)
 static void on_data(struct pool_worker *w, uint32_t job_id)
 {
     struct job *job = w->job;
-    if (job->id != job_id || !ring_reader_refresh(&w->reader)) {
+    if (job->id != job_id || !pool_refresh(w)) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
@@ -127,7 +128,7 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
 {
     struct pool *p = w->pool;
     struct job *job = w->job;
-    if (job->id != m->job || !ring_reader_set_limit(&w->reader, m->produced)) {
+    if (job->id != m->job || !pool_take_end(w, m->produced)) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
@@ -141,8 +142,8 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
     w->state = POOL_DRAINING;
     job_set_state(job, JOB_DELIVERING);
-    if (m->spent)
-        pool_worker_doom(w, DEATH_SPENT);
+    if (m->spent || w->spooled)
+        pool_worker_doom(w, m->spent ? DEATH_SPENT : DEATH_RETIRED);
     job->events->end(job);
 }
 
@@ -150,7 +151,7 @@ static void on_fail(struct pool_worker *w, const struct link_fail *m)
 {
     struct pool *p = w->pool;
     struct job *job = w->job;
-    if (job->id != m->job || !ring_reader_set_limit(&w->reader, m->produced)) {
+    if (job->id != m->job || (job->spool.phase != SPOOL_ON && !pool_take_end(w, m->produced))) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
@@ -193,6 +194,12 @@ void pool_worker_read(struct pool_worker *w)
             break;
         case LINK_FAIL:
             on_fail(w, &m.fail);
+            break;
+        case LINK_SPOOLED:
+            pool_on_spooled(w, &m.spooled);
+            break;
+        case LINK_WANT:
+            pool_on_want(w, &m.want);
             break;
         default:
             break;
@@ -243,6 +250,8 @@ void pool_died(struct pool *p, const struct control_died *m)
     if (delivering) {
         event_del(w->event);
         w->id = 0; /* no more than a ring that somebody still reads */
+        if (w->spooled && job->events->buried)
+            job->events->buried(job);
         return;
     }
     if (job) {
@@ -250,11 +259,12 @@ void pool_died(struct pool *p, const struct control_died *m)
         struct error err;
         /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
          * end anyway; only who asked for the end gets what was asked for. */
-        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL)
+        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL || job->stop_reason == STOP_FOR_LIMIT)
             pool_stopped_error(job, m->stage, &err);
         else
             crashed_error(m, &err);
-        if (!taken && err.code == ERR_WORKER_CRASHED && job->tries < TRIES_MAX) {
+        bool fresh = !taken && !job->head_of_result_seen && job->spool.phase == SPOOL_NONE; /* whatever it says of itself */
+        if (fresh && err.code == ERR_WORKER_CRASHED && job->tries < TRIES_MAX) {
             job_list_remove(&p->running, job);
             job->worker = NULL;
             w->job = NULL;
@@ -273,10 +283,7 @@ void pool_consumed(struct pool *p, struct job *job, size_t n)
 {
     struct pool_worker *w = job->worker;
     job->bytes += n;
-    if (job->deadline_left_ns > 0) {
-        pool_arm(p, w, job->id, clock_now_ns() + job->deadline_left_ns);
-        job->deadline_left_ns = 0;
-    }
+    pool_clock_goes_on(p, job);
     if (ring_reader_consume(&w->reader, n) && w->state == POOL_BUSY) {
         struct link_space m = {.type = LINK_SPACE, .job = job->id};
         /* A full queue holds a doorbell already; a broken link is found by its event. */
@@ -307,7 +314,7 @@ void pool_release(struct pool *p, struct job *job)
 void pool_worker_is_free(struct pool_worker *w)
 {
     int64_t recycle_after = w->pool->opts.recycle_after;
-    if (w->stale || (recycle_after && w->queries >= (uint64_t)recycle_after))
+    if (w->stale || w->spooled || (recycle_after && w->queries >= (uint64_t)recycle_after))
         pool_worker_doom(w, DEATH_RETIRED);
 }
 

@@ -1,5 +1,5 @@
 /* Scratch directories for spilling: one root per server, one directory per worker, wiped when the worker dies, and all that a killed
- * server left behind wiped by the next one. A root belongs to a living server (or command) as long as its lock is held. Runs in the
+ * server left behind wiped by the next one; and the directory of the spool in the same way. A root belongs to a living server (or command) as long as its lock is held. Runs in the
  * supervisor and the command line. */
 #include "supervisor/scratch.h"
 #include "core/fd.h"
@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PREFIX "bulkhead-scratch-"
+#define SCRATCH_PREFIX "bulkhead-scratch-"
+#define SPOOL_PREFIX "bulkhead-spool-"
 /* Somebody who starts at the same moment may take a new root, not yet locked, for a dead one's. */
 #define OPEN_TRIES 10
 
@@ -50,14 +51,14 @@ static int take_lock(const char *root)
     return take_fd(&fd);
 }
 
-static void remove_stale(struct log *log, const char *parent)
+static void remove_stale(struct log *log, const char *parent, const char *prefix)
 {
     DIR *d = opendir(parent);
     if (!d)
         return;
     struct dirent *e;
     while ((e = readdir(d))) {
-        if (strncmp(e->d_name, PREFIX, strlen(PREFIX)) != 0)
+        if (strncmp(e->d_name, prefix, strlen(prefix)) != 0)
             continue;
         char root[2048];
         struct stat st;
@@ -73,16 +74,15 @@ static void remove_stale(struct log *log, const char *parent)
     closedir(d);
 }
 
-int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, struct log *log, struct error *err)
+/* On disk: a tmpfs would count as memory. */
+static const char *parent_of(const char *configured) { return configured[0] ? configured : "/var/tmp"; }
+
+/* A new root of that kind, locked. 0; -1 with errno. */
+static int open_root(struct scratch *s, const char *parent, const char *prefix, struct log *log)
 {
-    *s = SCRATCH_NONE;
-    if (limit_bytes == 0)
-        return 0;
-    if (!parent[0])
-        parent = "/var/tmp"; /* on disk: a tmpfs would count as memory */
-    remove_stale(log, parent);
+    remove_stale(log, parent, prefix);
     for (int i = 0; i < OPEN_TRIES; i++) {
-        snprintf(s->root, sizeof s->root, "%s/" PREFIX "XXXXXX", parent);
+        snprintf(s->root, sizeof s->root, "%s/%sXXXXXX", parent, prefix);
         if (!mkdtemp(s->root))
             break;
         s->lock = take_lock(s->root);
@@ -91,18 +91,23 @@ int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, str
         if (errno != EWOULDBLOCK && errno != ENOENT)
             break;
     }
-    error_set(err, ERR_UNAVAILABLE, "cannot make a scratch directory below %s: %s (set pool.scratch_directory, or pool.scratch_limit=0)",
-              parent, strerror(errno));
     *s = SCRATCH_NONE;
     return -1;
 }
 
-bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap)
+int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, struct log *log, struct error *err)
 {
-    ret[0] = 0;
-    if (!s->root[0])
-        return true;
-    snprintf(ret, cap, "%s/w%u", s->root, worker);
+    *s = SCRATCH_NONE;
+    if (limit_bytes == 0 || open_root(s, parent_of(parent), SCRATCH_PREFIX, log) == 0)
+        return 0;
+    return error_set(err, ERR_UNAVAILABLE, "cannot make a scratch directory below %s: %s (set pool.scratch_directory, or pool.scratch_limit=0)",
+                     parent_of(parent), strerror(errno));
+}
+
+/* The root itself stays ours, whoever owns what is below it: the next server wipes only what it made itself. False with errno. */
+static bool make_below(const struct scratch *s, const char *name, uid_t uid, char *ret, size_t cap)
+{
+    snprintf(ret, cap, "%s/%s", s->root, name);
     if (mkdir(ret, 0700) == 0) {
         if (uid == 0 || lchown(ret, uid, uid) == 0)
             return true;
@@ -112,6 +117,34 @@ bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret
     }
     ret[0] = 0;
     return false;
+}
+
+int scratch_open_spool(struct scratch *s, const char *parent, int64_t max_bytes, uid_t uid, int *ret_fd, struct log *log, struct error *err)
+{
+    *s = SCRATCH_NONE;
+    bool wanted = max_bytes > 0;
+    /* Without a spool the front still gets a descriptor in its place: one below which no file can be made. */
+    char files[2200] = "/dev/null";
+    if (!wanted || (open_root(s, parent_of(parent), SPOOL_PREFIX, log) == 0 && make_below(s, "files", uid, files, sizeof files))) {
+        int fd = open(files, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            *ret_fd = fd;
+            return 0;
+        }
+    }
+    int e = errno;
+    scratch_close(s);
+    errno = e;
+    return error_set(err, ERR_UNAVAILABLE, "cannot make a spool directory below %s: %s (set spool.directory, or spool.max_bytes=0)",
+                     parent_of(parent), strerror(errno));
+}
+
+bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap)
+{
+    char name[16];
+    ret[0] = 0;
+    snprintf(name, sizeof name, "w%u", worker);
+    return !s->root[0] || make_below(s, name, uid, ret, cap);
 }
 
 void scratch_close(struct scratch *s)

@@ -178,13 +178,18 @@ static int check_sources(const struct supervisor *s, struct error *err)
 
 static int open_scratch(struct supervisor *s, struct error *err)
 {
-    return scratch_open(&s->scratch, s->cfg->pool.scratch_directory, s->cfg->pool.scratch_limit_bytes, &s->log, err);
+    const struct config *c = s->cfg;
+    return scratch_open(&s->scratch, c->pool.scratch_directory, c->pool.scratch_limit_bytes, &s->log, err) < 0
+               ? -1
+               : scratch_open_spool(&s->spool, c->spool.directory, c->spool.max_bytes, users_of_front(&s->users), &s->spool_fd, &s->log, err);
 }
 
 static void clean_up(struct supervisor *s)
 {
     key_source_close(s);
     scratch_close(&s->scratch);
+    scratch_close(&s->spool);
+    fd_close_p(&s->spool_fd);
     if (s->socket_path)
         unlink(s->socket_path);
     free(s->socket_path);
@@ -211,7 +216,7 @@ static void clean_up(struct supervisor *s)
 
 int supervisor_run(const struct supervisor_options *opts)
 {
-    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE};
+    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE, .spool = SCRATCH_NONE, .spool_fd = -1};
     s.keys.fd = -1;
     s.front.child = CHILD_NONE;
     s.users = users_choose();

@@ -93,7 +93,8 @@ struct supervisor {
     int page_fd, nudge_fd, config_fd;
     struct key_source keys;
     char *worker_path;
-    struct scratch scratch;
+    struct scratch scratch, spool;
+    int spool_fd;            /* its directory */
     struct users users;
     struct layers layers;    /* as the last reports had them */
 

@@ -330,12 +330,17 @@ bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kin
 {
     struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = slot < 0 ? 0 : (uint32_t)slot,
                                .pid = w->ends.child.pid, .kind = kind, .request_bytes = w->ends.request_bytes, .want = want};
-    if (!front_send(s, &m, (int[]){w->ends.link_fd, w->ends.region_fd}, 2))
+    enum worker_kind before = w->kind;
+    w->kind = kind;
+    set_state(w, WORKER_POOL); /* before the front hears of it: what it then tells of it is in the page */
+    if (!front_send(s, &m, (int[]){w->ends.link_fd, w->ends.region_fd}, 2)) {
+        w->kind = before;
+        set_state(w, WORKER_SPARE);
         return false;
+    }
     /* The front's end of the link lives in the front alone: if that dies, the worker sees end of file. */
     fd_close_p(&w->ends.link_fd);
     fd_close_p(&w->ends.region_fd);
-    w->kind = kind;
     w->slot = slot;
     if (slot >= 0)
         s->slot[slot] = w;

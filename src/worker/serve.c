@@ -1,80 +1,21 @@
-/* The serve loop: RUN in, rows through the encoder into the ring, END or FAIL out. Runs in the worker's main thread. */
+/* The serve loop: RUN in, a result into the ring, END or FAIL out. Runs in the worker's main thread. */
 #include "core/clock.h"
 #include "core/fault.h"
+#include "core/fd.h"
 #include "link/inherit.h"
-#include "result/encoder.h"
 #include "worker/worker.h"
+#include "worker/write_result.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
-struct run_state {
-    const struct link_run *run;
-    struct stream *stream;
-    struct encoder *encoder;
-    struct ring_sink sink;
-    struct result_tail tail;
-    int64_t started_ns;
-};
-
-/* The encoder gave up. It says why, or else the sink said stop: the job was interrupted, or the front has gone (then the next receive says so). */
-static int stopped(const struct run_state *r, struct error *err)
-{
-    const struct error *e = encoder_failure(r->encoder);
-    if (!e)
-        return error_set(err, ERR_CANCELLED, "the query was interrupted");
-    *err = *e;
-    return -1;
-}
-
-static int encode_stream(struct run_state *r, struct error *err)
-{
-    uint32_t column_count;
-    const struct column *columns = stream_columns(r->stream, &column_count);
-    struct encoder_options options = {.format = (enum result_format)r->run->format,
-                                      .big_numbers_as_text = r->run->big_numbers_as_text};
-    r->encoder = encoder_new(&options, columns, column_count);
-    CHECK(r->encoder);
-    struct ArrowSchema *schema = encoder_arrow_schema(r->encoder);
-    if (schema && stream_arrow_schema(r->stream, schema, err) < 0)
-        return -1;
-    struct sink *sink = &r->sink.sink;
-    if (encoder_begin(r->encoder, sink, &(struct result_head){.query_id = r->run->query_id}) < 0)
-        return stopped(r, err);
-    uint64_t limit = r->run->max_rows ? r->run->max_rows : UINT64_MAX;
-    for (;;) {
-        int64_t n = stream_next(r->stream, err);
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        uint64_t rows = (uint64_t)n;
-        if (rows > limit - r->tail.rows) {
-            rows = limit - r->tail.rows;
-            r->tail.truncated = true;
-        }
-        if (rows && encoder_rows(r->encoder, sink, columns, rows) < 0)
-            return stopped(r, err);
-        r->tail.rows += rows;
-        if (r->tail.truncated)
-            break;
-        ring_sink_publish(&r->sink);
-        fault_point("rows");
-    }
-    r->tail.exec_us = (clock_now_ns() - r->started_ns) / 1000;
-    if (encoder_end(r->encoder, sink, &r->tail) < 0)
-        return stopped(r, err);
-    ring_sink_publish(&r->sink);
-    return 0;
-}
-
-static int run_query(struct worker *w, struct run_state *r, struct error *err)
+static int run_query(struct worker *w, struct result_writer *r, struct error *err)
 {
     const struct link_run *run = r->run;
-    if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || !encoder_can((enum result_format)run->format))
+    if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || !result_can((enum result_format)run->format))
         return error_set(err, ERR_INTERNAL, "a request of impossible size or format");
-    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes};
+    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes, .session = run->session};
     if (run->format == FORMAT_RAW) { /* the front has no SQL of its own: an answer made by SQL is asked for without one */
         q.sql = engine_schema_sql();
         q.sql_len = strlen(q.sql);
@@ -88,16 +29,15 @@ static int run_query(struct worker *w, struct run_state *r, struct error *err)
     if (!r->stream)
         return -1;
     fault_point("started");
-    ring_sink_start(&r->sink, w, run);
-    return encode_stream(r, err);
+    return result_write(r, err);
 }
 
-static int answer(struct worker *w, struct run_state *r, int failed, const struct error *err)
+static int answer(struct worker *w, struct result_writer *r, int failed, const struct error *err)
 {
     bool spent = engine_is_spent(w->engine);
     if (failed) {
         struct link_fail m = {.type = LINK_FAIL, .job = r->run->job, .produced = w->produced, .spent = spent, .error = *err};
-        return link_send(w->link_fd, &m);
+        return worker_send(w, &m);
     }
     struct link_end m = {.type = LINK_END,
                          .job = r->run->job,
@@ -107,7 +47,7 @@ static int answer(struct worker *w, struct run_state *r, int failed, const struc
                          .truncated = r->tail.truncated,
                          .cache = (uint8_t)stream_cache_use(r->stream),
                          .spent = spent};
-    return link_send(w->link_fd, &m);
+    return worker_send(w, &m);
 }
 
 void worker_set_job(struct worker *w, uint32_t job)
@@ -125,14 +65,14 @@ void worker_set_job(struct worker *w, uint32_t job)
 static int run_job(struct worker *w, const struct link_run *run)
 {
     struct error err = {0};
-    struct run_state r = {.run = run, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
+    struct result_writer r = {.worker = w, .run = run, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
     atomic_store(&w->ring.shared->taken, run->job);
     worker_set_job(w, run->job);
     int failed = run_query(w, &r, &err);
     worker_set_job(w, 0);
     fault_point("answer");
     int sent = answer(w, &r, failed, &err);
-    encoder_free(r.encoder);
+    result_writer_free(&r);
     stream_free(r.stream);
     return sent;
 }
@@ -141,12 +81,13 @@ int serve(struct worker *w)
 {
     for (;;) {
         union link_message m;
-        int n = link_receive(w->link_fd, LINK_FRONT, LINK_IDLE, &m);
+        auto_close int fd = -1;
+        int n = link_receive_fd(w->link_fd, LINK_FRONT, LINK_IDLE, &m, &fd);
         if (n == 0)
             return WORKER_EXIT_DONE;
         if (n < 0)
             return WORKER_EXIT_LINK;
-        if (m.type == LINK_SPACE) /* crossed our END on its way */
+        if (m.type != LINK_RUN) /* crossed our END on its way */
             continue;
         if (run_job(w, &m.run) < 0)
             return errno == EPIPE || errno == ECONNRESET ? WORKER_EXIT_DONE : WORKER_EXIT_LINK;

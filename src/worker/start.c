@@ -135,6 +135,7 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = s->extension_directory,
                                   .source_timeout_ms = cfg->limits.timeout_max_ms,
+                                  .session = a->dedicated,
                                   .write = s->plan.write,
                                   .read_paths = a->read_paths};
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */

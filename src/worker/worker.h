@@ -10,7 +10,16 @@
 
 struct config;
 
-/* A sink that writes into the result ring. `sink` must stay the first member. */
+/* Where the rest of a result goes when it was diverted from the ring. */
+struct spool_out {
+    int fd;          /* the front's file, for writing only; -1: the result is in the ring */
+    uint64_t base;   /* the position that is its byte 0 */
+    uint64_t limit;  /* the position up to which it may be written */
+    uint8_t *buffer; /* SPOOL_BUFFER_BYTES: the window lies here */
+    bool asked;      /* for a higher limit */
+};
+
+/* A sink that writes into the result ring, or into a file once the front says so. `sink` must stay the first member. */
 struct ring_sink {
     struct sink sink;
     struct worker *worker;
@@ -19,6 +28,10 @@ struct ring_sink {
     uint64_t rung_at;        /* the position at the last doorbell */
     uint32_t job;
     uint32_t inline_bytes;
+    uint64_t began_at;       /* the position before the job's first byte */
+    uint64_t max_bytes;      /* of the result; 0: no limit */
+    struct spool_out spool;
+    struct error error;      /* why it stopped; ERR_OK: the job was interrupted, or the front has gone */
 };
 
 struct worker {
@@ -37,8 +50,29 @@ struct worker {
 
 /* Opens the window for a job. No byte is reserved yet. */
 void ring_sink_start(struct ring_sink *s, struct worker *w, const struct link_run *run);
-/* Publishes what was written, without a doorbell. */
+/* Publishes what was written, without a doorbell. In a file it is published by the window. */
 void ring_sink_publish(struct ring_sink *s);
+/* The result is complete: all of it is published. 0, or -1 as `more`. */
+int ring_sink_end(struct ring_sink *s);
+/* Closes and frees what the job needed. Accepts one that was never started. */
+void ring_sink_close(struct ring_sink *s);
+
+/* Sends what must not be lost: waits when the link is full. 0; -1 with errno: the front has gone. */
+int worker_send(const struct worker *w, const void *message);
+
+/* For ring_sink.c and spool_sink.c: waits for a message of the front's, or an interrupt, and acts on it. 0, or -1: stop. */
+int ring_sink_wait(struct ring_sink *s);
+int ring_sink_bell(struct ring_sink *s);
+/* Notes that so much is published; -1 when the result is larger than it may be. */
+int ring_sink_advance(struct ring_sink *s, uint64_t produced);
+
+/* spool_sink.c: goes on in the file (takes fd). 0, or -1: stop. */
+int spool_sink_start(struct ring_sink *s, const struct link_spool *m, int fd);
+/* As sink.more, in the file. */
+int spool_sink_more(struct ring_sink *s, size_t need);
+/* Writes the window out. 0, or -1: stop. */
+int spool_sink_flush(struct ring_sink *s);
+void spool_sink_close(struct ring_sink *s);
 
 /* Starts the thread that turns INTERRUPT_SIGNAL into an interrupt of the job it names. The signal must be blocked in all threads. 0, or -1. */
 int watcher_start(struct worker *w);

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from lib import proc
-from lib.formats import read_arrow
+from lib.formats import parquet_rows, read_arrow
 from lib.server import BULKHEAD, clean_environment, run_cli
 from lib.sql import CROSS_JOIN, ENDLESS_RESULT, LEVENSHTEIN
 from lib.wait import stays, wait_until
@@ -261,7 +261,11 @@ def test_arrow_is_for_files_and_pipes(items, tmp_path):
     assert code == 2 and "not for a terminal" in err and out == ""
 
 
-def test_formats_of_later_say_so(items):
-    for form in ("parquet",):
-        result = run_cli("query", items, "SELECT 1", "--format", form)
-        assert result.returncode == 2 and "not built yet" in result.stderr and result.stdout == ""
+def test_parquet_is_for_files_and_pipes(items, tmp_path):
+    sql = "SELECT id, name FROM items ORDER BY id"
+    assert run_cli("query", items, sql, "-o", tmp_path / "a.parquet").returncode == 0
+    assert parquet_rows(tmp_path / "a.parquet")[1] == [(str(i), f"item {i}") for i in range(1000)]
+    code, out, err = TestTerminal().shown(items, sql, "--format", "parquet")
+    assert code == 2 and "not for a terminal" in err and out == ""
+    result = run_cli("query", items, "SELECT nope", "-o", tmp_path / "b.parquet")
+    assert result.returncode == 1 and "nope" in result.stderr and not (tmp_path / "b.parquet").exists()

@@ -5,7 +5,9 @@ import os
 import duckdb
 import pytest
 
-from lib.formats import MEDIA, arrow_of, assert_same_arrow, read_arrow
+from lib.client import Cut
+from lib.formats import MEDIA, arrow_of, assert_same_arrow, assert_same_parquet, parquet_of, parquet_rows, read_arrow
+from lib.sql import CROSS_JOIN, ENDLESS_RESULT, LEVENSHTEIN
 
 SOAK = "BULKHEAD_SOAK_MINUTES" in os.environ
 
@@ -88,3 +90,122 @@ class TestArrow:
     def test_a_large_value_arrives_whole(self, client):
         table = arrow(client, "SELECT repeat('abcdefghij', 2000000) AS v, 1 AS behind")
         assert table.column("v")[0].as_py() == "abcdefghij" * 2_000_000 and table.column("behind")[0].as_py() == 1
+
+
+def fresh(directory, content=None):
+    """A name that no file had before: the engine remembers files by name and time."""
+    path = directory / f"{len(list(directory.iterdir()))}.parquet"
+    path.write_bytes(content or b"")
+    return path
+
+
+class TestParquet:
+    @staticmethod
+    def file(client, tmp_path, sql, **fields):
+        response = client.query(sql, format="parquet", timeout="60s", **fields)
+        assert response.status == 200, response
+        assert response.content_type == MEDIA["parquet"]
+        return fresh(tmp_path, response.body)
+
+    @pytest.mark.parametrize("place", ["as it is", "in lists", "in structs", "in maps"] if not SOAK else PLACES)
+    def test_every_type_is_as_the_engine_writes_it(self, client, tmp_path, place):
+        for name in ALL_TYPES:
+            if "with holes" in place and has_no_case(name) and "struct" not in place:
+                continue
+            sql = PLACES[place].format(c=f'"{name}"')
+            want = parquet_of(sql, fresh(tmp_path))
+            if want is None:
+                client.query(sql, format="parquet").problem(400, "sql_error")
+            else:
+                assert_same_parquet(self.file(client, tmp_path, sql), want, f"{name} {place}")
+
+    @pytest.mark.parametrize("sql", [
+        "SELECT 1 AS a WHERE false", "SELECT * FROM test_all_types() LIMIT 0", "SELECT 1 AS a, 2 AS a, 3 AS \"A\", 4 AS \"\"\"q\"\"\", 5 AS \"ünï\"",
+        "SELECT 1::VARIANT AS v, {'a': [1, NULL]}::VARIANT AS w, '{\"k\": 1}'::JSON AS j, 'POINT (1 2)'::GEOMETRY AS g", "SELECT NULL AS n",
+        "SELECT i, i::VARCHAR AS v, CASE WHEN i % 3 = 0 THEN NULL ELSE i END AS n FROM range(300000) t(i)",
+        "SELECT hash(i) AS h, i FROM range(300000) t(i) ORDER BY h", "SELECT repeat('x', 3000) AS wide, i FROM range(30000) t(i)",
+    ])
+    def test_a_result_is_as_the_engine_writes_it(self, client, tmp_path, sql):
+        assert_same_parquet(self.file(client, tmp_path, sql), parquet_of(sql, fresh(tmp_path)), sql)
+
+    def test_parameters_and_max_rows_work(self, client, tmp_path):
+        sql = "SELECT i, $p AS p FROM range(10000) t(i)"
+        for most, rows in ((1, 1), (2048, 2048), (3000, 3000), (10_000, 10_000), (20_000, 10_000)):
+            response = client.query(sql, params={"p": "text"}, max_rows=most, format="parquet")
+            assert parquet_rows(fresh(tmp_path, response.body))[1] == [(str(i), "text") for i in range(rows)]
+            assert ("Bulkhead-Truncated" in response.headers) == (most < 10_000)
+
+    # The user's text runs by itself, in an engine that can't write. Nothing is put in front of it or behind it.
+    @pytest.mark.parametrize("sql,rows", [
+        ("SELECT 1 AS a -- ) TO '/tmp/x' (FORMAT csv)", [("1",)]), ("SELECT 1 AS a;", [("1",)]), ("SELECT 1 AS a /* ) */ ; -- ;", [("1",)]),
+        ("SELECT $$) TO '/tmp/x'$$ AS a", [(") TO '/tmp/x'",)]), ("SELECT $x$ $$ ; ) $x$ AS a", [(" $$ ; ) ",)]), ("SELECT ');' AS a", [(");",)]),
+        ("(SELECT 1 AS a)", [("1",)]), ("FROM (VALUES (1)) t(a)", [("1",)]), ("WITH t AS (SELECT 1 AS a) SELECT a FROM t -- x", [("1",)]),
+        ("SELECT 1 AS \"a) TO '/tmp/x' --\"", [("1",)]), ("SELECT 'it''s)' AS a", [("it's)",)]), ("SELECT 1 AS a\n;\n\n", [("1",)]),
+    ])
+    def test_a_text_full_of_ends_is_one_select(self, client, tmp_path, sql, rows):
+        assert parquet_rows(self.file(client, tmp_path, sql))[1] == rows
+
+    @pytest.mark.parametrize("sql", [
+        "SELECT 1) TO '{out}' (FORMAT csv); --", "SELECT 1) TO '{out}' (FORMAT csv); SELECT (1", "SELECT 1; COPY (SELECT 2) TO '{out}'",
+        "COPY (SELECT 1) TO '{out}'", "SELECT 1 /* unclosed", "SELECT 'unclosed", "SELECT $$unclosed", "SELECT (1", "SELECT 1)", "",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'", "FROM bulkhead_rows()", "SELECT * FROM bulkhead_rows()",
+    ])
+    def test_a_text_that_is_no_select_fails_and_writes_nothing(self, client, tmp_path, sql):
+        response = client.query(sql.format(out=tmp_path / "out"), format="parquet")
+        assert response.status in (400, 403) and response.json()["code"] in ("sql_error", "bad_request", "forbidden"), response
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_output_has_no_name_that_sql_could_use(self, start):
+        client = start(database=None).client  # without a database file, which is open as well, and which the engine lets itself read
+        for fd in range(64):
+            for name in (f"/dev/fd/{fd}", f"/proc/self/fd/{fd}"):
+                client.query(f"SELECT * FROM read_blob('{name}')", format="parquet").problem(400, "sql_error")
+                client.query(f"FROM read_csv('{name}')", format="csv").problem(400, "sql_error")
+
+    def test_it_needs_no_place_on_disk(self, start, tmp_path):
+        server = start(set={"pool.scratch_limit": "0"})
+        sql = "SELECT i, md5(i::VARCHAR) AS h FROM range(200000) t(i)"
+        assert_same_parquet(self.file(server.client, tmp_path, sql), parquet_of(sql, fresh(tmp_path)), sql)
+        server.client.query("FROM read_csv('/etc/passwd')", format="parquet").problem(400, "sql_error")
+
+    def test_an_error_before_any_row_has_its_status(self, client):
+        client.query("SELECT [1::VARIANT] AS what_the_engine_cannot_write", format="parquet").problem(400, "sql_error")
+        fields = client.query("SELECT i, 1 / nope FROM range(3) t(i)", format="parquet").problem(400, "sql_error")
+        assert fields["error_type"] == "Binder" and "nope" in fields["detail"]
+        fields = client.query("SELECT CASE WHEN i < 5000 THEN i ELSE error('late') END AS v FROM range(10000) t(i)", format="parquet").problem(400, "sql_error")
+        assert "late" in fields["detail"]
+
+    def test_an_error_after_a_row_group_cuts_the_file_short(self, client):
+        with pytest.raises(Cut):
+            client.query("SELECT md5(i::VARCHAR) AS h, CASE WHEN i < 900000 THEN i ELSE error('late') END AS v FROM range(1000000) t(i)",
+                         format="parquet", timeout="60s")
+        assert client.rows("SELECT 1") == [[1]]
+
+    @pytest.mark.parametrize("sql,stages", [(CROSS_JOIN, ("interrupt",)), (LEVENSHTEIN, ("term", "kill")), (ENDLESS_RESULT, ("interrupt",))])
+    def test_a_deadline_ends_it_like_any_other_query(self, client, server, sql, stages):
+        if sql == ENDLESS_RESULT:
+            with pytest.raises(Cut):
+                client.query(sql, format="parquet", timeout="1s")
+        else:
+            assert client.query(sql, format="parquet", timeout="300ms").problem(504, "timeout")["stopped_by"] in stages
+        assert client.rows("SELECT 1") == [[1]]
+
+    def test_a_client_that_leaves_stops_it(self, client, server):
+        before = server.metric("bulkhead_queries_total", code="cancelled")
+        c = client.start_query(ENDLESS_RESULT, format="parquet", timeout="60s")
+        c.read_head()
+        c.abort()
+        server.wait_metric("bulkhead_queries_total", before + 1, code="cancelled")
+        assert client.rows("SELECT 1") == [[1]]
+
+    def test_a_reader_that_stops_reading_stops_nothing_else(self, client, server):
+        c = client.start_query("SELECT i, md5(i::VARCHAR) AS h FROM range(3000000) t(i)", receive_buffer=8192, format="parquet", timeout="60s")
+        head = c.read_head()
+        assert client.rows("SELECT 1") == [[1]]
+        body = c._body(head, "POST")
+        c.close()
+        assert body[:4] == body[-4:] == b"PAR1"
+
+    def test_what_does_not_fit_in_memory_is_out_of_memory(self, client):
+        fields = client.query("SELECT repeat('x', 40000000) || i AS v FROM range(10) t(i)", format="parquet", timeout="60s").problem(507, "out_of_memory")
+        assert fields["stopped_by"] == "engine" and fields["limit_bytes"] > 0

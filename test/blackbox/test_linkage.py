@@ -52,8 +52,8 @@ def test_only_the_engine_layer_includes_its_header():
 LAYERS = {
     "core": set(), "sandbox": {"core"}, "link": {"core"}, "sched": {"core", "link"}, "result": {"core"}, "engine": {"core", "result"},
     "publish": {"core"}, "supervisor": {"core", "link", "publish"},
-    "front": {"core", "link", "sched", "sandbox"}, "worker": {"core", "link", "result", "engine", "sandbox"},
-    "cli": {"core", "link", "sched", "front", "supervisor", "publish"},
+    "session": {"core", "link", "sched"}, "front": {"core", "link", "sched", "session", "sandbox"}, "worker": {"core", "link", "result", "engine", "sandbox"},
+    "cli": {"core", "link", "sched", "session", "front", "supervisor", "publish"},
 }
 
 

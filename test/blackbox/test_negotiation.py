@@ -21,6 +21,7 @@ def raw(client, sql, target, accept=None):
     ("application/json;q=0.2, application/x-ndjson;q=0.3", "application/x-ndjson"),
     ("text/csv, */*", "text/csv"), ("text/html, */*;q=0.1", "application/json"),
     ("application/json;q=0, text/csv;q=0.001", "text/csv"), ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.stream"),
+    ("application/vnd.apache.parquet, */*;q=0.5", "application/vnd.apache.parquet"),
 ])
 def test_accept_chooses_by_quality_and_then_by_what_is_named(client, accept, media):
     response = client.query("SELECT 1 AS a", headers={"Accept": accept} if accept else {})
@@ -51,7 +52,7 @@ def test_the_query_string_may_name_the_format_of_raw_sql(client, form):
 
 def test_an_unknown_format_is_refused_with_the_list(client):
     for response in (client.query("SELECT 1", format="xml"), raw(client, "SELECT 1", "/v1/query?format=xml")):
-        assert "json, ndjson, csv" in response.problem(400, "bad_request")["detail"]
+        assert "json, ndjson, csv, arrow, parquet" in response.problem(400, "bad_request")["detail"]
 
 
 def test_csv_says_its_charset_and_that_it_has_a_header_line(client):
@@ -75,7 +76,7 @@ def test_no_rows_are_an_empty_body_or_a_header_line(client):
     assert client.query("SELECT 1 AS a WHERE false", format="csv").body == b"a\r\n"
 
 
-@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow"])
+@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow", "parquet"])
 def test_a_result_cut_by_max_rows_says_so_in_its_head(client, form):
     sql = "SELECT i FROM range(5) t(i)"
     assert client.query(sql, format=form, max_rows=3).headers["Bulkhead-Truncated"] == "true"

@@ -35,6 +35,15 @@ def test_a_json_body_gets_columns_rows_and_stats(client, server):
     assert after.get("bulkhead_query_seconds_count") == before.get("bulkhead_query_seconds_count") + 1
 
 
+def test_who_leaves_with_the_whole_answer_counts_as_served(client, server):
+    """Each of these connections ends the moment its answer is there."""
+    before = server.metrics()
+    for i in range(200):
+        assert client.rows("SELECT $1", [i]) == [[i]]
+    server.wait_metric("bulkhead_queries_total", before.get("bulkhead_queries_total", code="ok") + 200, code="ok")
+    assert server.metric("bulkhead_queries_total", code="cancelled") == before.get("bulkhead_queries_total", code="cancelled")
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/sql", "text/plain; charset=utf-8", "Application/SQL"])
 def test_a_body_of_raw_sql_is_run_as_it_is(client, content_type):
     response = client.raw_sql("SELECT 'schöne Grüße' AS g;", content_type=content_type)

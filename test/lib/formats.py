@@ -7,8 +7,10 @@ from functools import cache
 import duckdb
 import pyarrow as pa
 import pyarrow.ipc
+import pyarrow.parquet as pq
 
-MEDIA = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv", "arrow": "application/vnd.apache.arrow.stream"}
+MEDIA = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv", "arrow": "application/vnd.apache.arrow.stream",
+         "parquet": "application/vnd.apache.parquet"}
 NOT_JSON = {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity"}
 
 
@@ -87,3 +89,39 @@ def assert_same_arrow(got, want, what):
     assert got.num_rows == want.num_rows, what
     if is_whole(want):
         got.validate(full=True)
+
+
+# ---- Parquet -------------------------------------------------------------------------------------------------------------
+
+def parquet_of(sql, path, database=None):
+    """The file that the engine's own COPY makes; None when it can't write such a result."""
+    try:
+        engine(database).execute(f"COPY ({sql}) TO '{path}' (FORMAT parquet)")
+    except duckdb.NotImplementedException:
+        return None
+    return path
+
+
+def parquet_rows(path):
+    """(columns as name and type, rows as text) of a Parquet file, by the engine."""
+    con = engine()
+    columns = [row[:2] for row in con.execute(f"DESCRIBE FROM '{path}'").fetchall()]
+    return columns, con.execute(f"SELECT COLUMNS(*)::VARCHAR FROM '{path}'").fetchall()
+
+
+def parquet_by_pyarrow(path):
+    """None where pyarrow can't read what the engine writes (arrays with NULLs, VARIANT)."""
+    try:
+        table = pq.read_table(path)
+        table.validate()
+        return table
+    except (pa.ArrowInvalid, OSError):
+        return None
+
+
+def assert_same_parquet(got, want, what):
+    assert parquet_rows(got) == parquet_rows(want), what
+    mine, theirs = parquet_by_pyarrow(got), parquet_by_pyarrow(want)
+    if theirs is not None:
+        assert mine.schema.equals(theirs.schema), what
+        assert mine.equals(theirs) or repr(mine.to_pylist()) == repr(theirs.to_pylist()), what

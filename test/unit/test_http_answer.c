@@ -302,6 +302,25 @@ static void a_client_that_takes_nothing_is_cut(void **state)
     free(s.data);
 }
 
+static void a_client_that_leaves_with_its_whole_answer_had_it(void **state)
+{
+    struct fixture *f = *state;
+    for (int counted = 0; counted < 2; counted++) {
+        struct client c = client_open(f);
+        struct source s = source_new(100, 100, SIZE_MAX);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        exchange_stream(x, 200, NULL, counted ? 100 : -1, &src);
+        if (!counted)
+            exchange_finish(x);
+        client_close(&c); /* before the server has turned once */
+        wait_for(f, http_server_connections(f->server) == 0);
+        assert_int_equal(f->sent, counted + 1);
+        assert_int_equal(f->gone, 0);
+        free(s.data);
+    }
+}
+
 /* A connection whose kernel buffer is small, so that the server notices each bite. */
 static int adopt_small(struct fixture *f)
 {
@@ -534,7 +553,7 @@ int main(void)
         TEST(a_stream_grows_with_its_source), TEST(a_slow_reader_gets_every_byte), TEST(small_streams_and_empty_ones_end_well),
         TEST(http10_streams_until_close), TEST(an_abort_cuts_the_body), TEST(a_source_that_ends_short_cuts_the_body),
         TEST(a_client_that_goes_is_reported_once), TEST(without_a_user_the_answer_goes_into_the_void),
-        TEST(a_client_that_takes_nothing_is_cut), TEST(a_client_that_drips_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
+        TEST(a_client_that_leaves_with_its_whole_answer_had_it), TEST(a_client_that_takes_nothing_is_cut), TEST(a_client_that_drips_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
         TEST(a_large_answer_to_a_slow_client_is_whole), TEST(one_fast_reader_does_not_starve_others),
         TEST(problems_have_the_contracts_fields), TEST(freeing_the_server_tells_living_exchanges),
         TEST(running_out_of_fds_only_delays_a_client),

@@ -18,12 +18,17 @@ static const struct {
     size_t bytes;
     enum link_side sender;
     bool idle, busy; /* the worker's phases in which it is legal */
+    int fds;
 } table[] = {
     {LINK_RUN, sizeof(struct link_run), LINK_FRONT, true, false},
     {LINK_SPACE, sizeof(struct link_space), LINK_FRONT, true, true},
     {LINK_DATA, sizeof(struct link_data), LINK_WORKER, false, true},
     {LINK_END, sizeof(struct link_end), LINK_WORKER, false, true},
     {LINK_FAIL, sizeof(struct link_fail), LINK_WORKER, false, true},
+    {LINK_SPOOL, sizeof(struct link_spool), LINK_FRONT, true, true, 1},
+    {LINK_GRANT, sizeof(struct link_grant), LINK_FRONT, true, true},
+    {LINK_SPOOLED, sizeof(struct link_spooled), LINK_WORKER, false, true},
+    {LINK_WANT, sizeof(struct link_want), LINK_WORKER, false, true},
 };
 #define TYPES (sizeof table / sizeof table[0])
 
@@ -118,7 +123,7 @@ static void a_worker_reports_its_own_errors_only(void **state)
 {
     (void)state;
     static const enum error_code its_own[] = {ERR_BAD_REQUEST, ERR_SQL, ERR_FORBIDDEN, ERR_OUT_OF_MEMORY, ERR_RESULT_TOO_LARGE,
-                                              ERR_CANCELLED, ERR_INTERNAL, ERR_SOURCE};
+                                              ERR_CANCELLED, ERR_INTERNAL, ERR_SOURCE, ERR_SPOOL_FULL};
     for (int code = -1; code <= ERR_COUNT + 1; code++) {
         union link_message m = good(LINK_FAIL);
         m.fail.error.code = (enum error_code)code;
@@ -151,8 +156,12 @@ static void messages_travel_whole(void **state)
     assert_int_equal(errno, EAGAIN);
     for (size_t i = 0; i < TYPES; i++) {
         union link_message m = good(table[i].type);
-        assert_int_equal(link_send(pair[0], &m), 0);
-        assert_int_equal(link_receive(pair[1], table[i].sender, phase_of(i), &got), 1);
+        int fd = -1;
+        assert_int_equal(table[i].fds ? link_send_fd(pair[0], &m, pair[1]) : link_send(pair[0], &m), 0);
+        assert_int_equal(link_receive_fd(pair[1], table[i].sender, phase_of(i), &got, &fd), 1);
+        assert_int_equal(fd >= 0, table[i].fds);
+        if (fd >= 0)
+            close(fd);
         assert_memory_equal(&got, &m, table[i].bytes);
     }
     /* What is no message leaves the caller's alone. */
@@ -170,30 +179,68 @@ static void messages_travel_whole(void **state)
     close(pair[1]);
 }
 
-/* Descriptors from a worker are never taken, and not left open either. */
-static void a_message_with_a_descriptor_is_refused(void **state)
+static void send_with_descriptor(int sock, const union link_message *m, size_t bytes)
 {
-    (void)state;
-    int pair[2], probe;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    union link_message m = good(LINK_DATA), got;
-    struct iovec iov = {&m, sizeof(struct link_data)};
+    struct iovec iov = {(void *)(uintptr_t)m, bytes};
     union {
         struct cmsghdr h;
         char space[CMSG_SPACE(sizeof(int))];
     } c = {.h = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-    memcpy(CMSG_DATA(&c.h), &pair[0], sizeof(int));
+    memcpy(CMSG_DATA(&c.h), &sock, sizeof(int));
     struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
-    assert_int_equal(sendmsg(pair[0], &h, 0), sizeof(struct link_data));
-    int next = dup(pair[0]);
-    close(next);
+    assert_int_equal(sendmsg(sock, &h, 0), bytes);
+}
+
+static int lowest_free_number(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+/* Descriptors from a worker are never taken, and not left open either; nor one with a message that has none. */
+static void a_descriptor_too_many_is_refused(void **state)
+{
+    (void)state;
+    int pair[2], fd = -1;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    int next = lowest_free_number();
+    union link_message m = good(LINK_DATA), got;
+    send_with_descriptor(pair[0], &m, sizeof m.data);
     assert_int_equal(link_receive(pair[1], LINK_WORKER, LINK_BUSY, &got), -1);
     assert_int_equal(errno, EPROTO);
-    probe = dup(pair[0]);
-    assert_int_equal(probe, next); /* the lowest free number is still the same */
-    close(probe);
+    m = good(LINK_SPACE);
+    send_with_descriptor(pair[0], &m, sizeof m.space);
+    assert_int_equal(link_receive_fd(pair[1], LINK_FRONT, LINK_BUSY, &got, &fd), -1);
+    assert_int_equal(errno, EPROTO);
+    assert_int_equal(fd, -1);
+    assert_int_equal(lowest_free_number(), next);
     close(pair[0]);
     close(pair[1]);
+}
+
+static void a_message_without_its_descriptor_is_refused(void **state)
+{
+    (void)state;
+    int pair[2], fd = -1;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    union link_message m = good(LINK_SPOOL), got;
+    assert_int_equal(send(pair[0], &m, sizeof m.spool, 0), sizeof m.spool);
+    assert_int_equal(link_receive_fd(pair[1], LINK_FRONT, LINK_BUSY, &got, &fd), -1);
+    assert_int_equal(errno, EPROTO);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void a_file_that_may_be_less_than_empty_is_refused(void **state)
+{
+    (void)state;
+    union link_message m = good(LINK_SPOOL);
+    m.spool.base = 10;
+    m.spool.limit = 10;
+    assert_true(link_check(&m, sizeof m.spool, LINK_FRONT, LINK_BUSY));
+    m.spool.limit = 9;
+    assert_false(link_check(&m, sizeof m.spool, LINK_FRONT, LINK_BUSY));
 }
 
 int main(void)
@@ -202,7 +249,9 @@ int main(void)
         cmocka_unit_test(each_message_is_legal_in_its_own_place_only), cmocka_unit_test(another_length_or_type_is_refused),
         cmocka_unit_test(a_text_without_its_end_is_refused),           cmocka_unit_test(the_end_of_a_result_is_within_bounds),
         cmocka_unit_test(a_worker_reports_its_own_errors_only),        cmocka_unit_test(messages_travel_whole),
-        cmocka_unit_test(a_message_with_a_descriptor_is_refused),
+        cmocka_unit_test(a_descriptor_too_many_is_refused),
+        cmocka_unit_test(a_message_without_its_descriptor_is_refused),
+        cmocka_unit_test(a_file_that_may_be_less_than_empty_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

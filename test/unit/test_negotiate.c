@@ -18,7 +18,7 @@ static int choose(enum result_format asked, const char *accept)
     if (negotiate(asked, accept, &n, &err) == 0)
         return (int)n.format;
     assert_int_equal(err.code, ERR_NOT_ACCEPTABLE);
-    assert_non_null(strstr(err.detail, "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream"));
+    assert_non_null(strstr(err.detail, "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream, application/vnd.apache.parquet"));
     return -1;
 }
 

@@ -1,0 +1,104 @@
+/* A job's result that goes on in a file (link/spool.h): the order to the worker, its answer, and what both say afterwards. Whose file it is, and
+ * how long it may become, is the submitter's business. Runs in the front.
+ *
+ * A worker that was sent a descriptor gets no further job, whatever it does with it: so no later query can change an earlier result. */
+#include "sched/pool_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes)
+{
+    (void)p;
+    struct pool_worker *w = job->worker;
+    if (job->state != JOB_RUNNING || !w || w->state != POOL_BUSY || job->spool.phase != SPOOL_NONE)
+        return false;
+    uint64_t base = w->reader.consumed;
+    struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes};
+    if (link_send_fd(w->link_fd, &m, worker_fd) < 0)
+        return false; /* full, or broken: the latter is found by its event */
+    w->spooled = true;
+    job->spool = (struct job_spool){.phase = SPOOL_ASKED, .fd = fd, .reader = {.base = base, .limit = m.limit}};
+    return true;
+}
+
+bool pool_grant(struct pool *p, struct job *job, int64_t bytes)
+{
+    (void)p;
+    struct spool_reader *r = &job->spool.reader;
+    struct link_grant m = {.type = LINK_GRANT, .job = job->id, .limit = r->base + (uint64_t)bytes};
+    CHECK(m.limit >= r->limit);
+    if (job->state != JOB_RUNNING || job->spool.phase == SPOOL_NONE || link_send(job->worker->link_fd, &m) < 0)
+        return false;
+    r->limit = m.limit;
+    pool_clock_goes_on(p, job);
+    return true;
+}
+
+bool pool_refresh(struct pool_worker *w)
+{
+    struct job *job = w->job;
+    switch (job->spool.phase) {
+    case SPOOL_NONE:
+        return ring_reader_refresh(&w->reader);
+    case SPOOL_ASKED: /* its counter may be the ring's or the file's: its answer tells which */
+        return true;
+    case SPOOL_ON:
+        break;
+    }
+    uint64_t produced = atomic_load_explicit(&w->ring.shared->produced, memory_order_acquire);
+    return spool_reader_refresh(&job->spool.reader, produced, job->spool.fd);
+}
+
+bool pool_take_end(struct pool_worker *w, uint64_t produced)
+{
+    struct job *job = w->job;
+    if (job->spool.phase != SPOOL_ON)
+        return ring_reader_set_limit(&w->reader, produced);
+    return spool_reader_refresh(&job->spool.reader, produced, job->spool.fd);
+}
+
+/* The ring's rest belongs in front of what the worker writes. */
+static int copy_rest(struct pool_worker *w)
+{
+    size_t rest = ring_reader_ready(&w->reader);
+    int r = spool_write(w->job->spool.fd, ring_reader_data(&w->reader), rest, 0);
+    int e = errno;
+    (void)ring_reader_consume(&w->reader, rest);
+    errno = e;
+    return r;
+}
+
+void pool_on_spooled(struct pool_worker *w, const struct link_spooled *m)
+{
+    struct job *job = w->job;
+    if (job->id != m->job || job->spool.phase != SPOOL_ASKED || !spool_reader_start(&job->spool.reader, &w->reader, m->at) ||
+        !ring_reader_set_limit(&w->reader, m->at)) {
+        pool_worker_doom(w, DEATH_LINK);
+        return;
+    }
+    job->spool.phase = SPOOL_ON;
+    if (copy_rest(w) < 0) {
+        struct error err;
+        error_set(&err, spool_is_full(errno) ? ERR_SPOOL_FULL : ERR_INTERNAL, "the result can't be written to the spool: %s", strerror(errno));
+        pool_stop(w->pool, job, &err);
+        return;
+    }
+    pool_clock_goes_on(w->pool, job);
+    job->events->spooled(job);
+}
+
+void pool_on_want(struct pool_worker *w, const struct link_want *m)
+{
+    struct job *job = w->job;
+    if (job->id != m->job || job->spool.phase != SPOOL_ON)
+        pool_worker_doom(w, DEATH_LINK);
+    else
+        job->events->want(job);
+}
+
+void pool_cheated(struct job *job)
+{
+    if (job->worker)
+        pool_worker_doom(job->worker, DEATH_LINK);
+}
