@@ -31,6 +31,7 @@ struct front {
     struct control_page *page;
     int control_fd, nudge_fd;
     struct event *control_event, *tick;
+    struct event *log_timer; /* lines of the log wait for it; NULL: none has yet */
     struct http_server *http;
     struct pool *pool;
     struct lanes *lanes;       /* workers that are not the pool's */

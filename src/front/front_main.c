@@ -104,6 +104,7 @@ static void set_log(struct front *f)
     f->log.level = (enum log_level)f->cfg->log.level;
     f->log.format = (enum log_format)f->cfg->log.format;
     f->log.role = "front";
+    log_hold(&f->log);
 }
 
 static void on_config(struct front *f, int fd, uint32_t flags)
@@ -158,6 +159,7 @@ static void maybe_drained(struct front *f)
 {
     if (!f->draining || f->query_count > 0 || http_server_busy(f->http) > 0)
         return;
+    log_flush(&f->log); /* the answer to what follows is a signal */
     struct control_plain m = {.type = CONTROL_DRAINED};
     (void)control_send(f->control_fd, &m, NULL, 0);
     event_base_loopbreak(f->base);
@@ -238,6 +240,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     pool_tick(f->pool, now, FIRST_ROW_NS);
     lanes_tick(f->lanes, now, FIRST_ROW_NS);
     sessions_tick(f->sessions, now);
+    log_flush(&f->log);
     keys_expire(f->auth.keys, (int64_t)time(NULL));
     query_sample_all(f, now);
     maybe_drained(f);
@@ -291,6 +294,9 @@ static void stop(struct front *f)
     registry_free(f->registry);
     event_free(f->control_event);
     event_free(f->tick);
+    if (f->log_timer)
+        event_free(f->log_timer);
+    log_flush(&f->log);
     event_base_free(f->base);
     config_free(f->cfg);
 }

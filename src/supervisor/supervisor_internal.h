@@ -192,6 +192,8 @@ void watch_timer(evutil_socket_t fd, short what, void *arg);
 void front_start(struct supervisor *s);
 bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
 void front_tell_trouble(struct supervisor *s);
+/* One more worker that the front gave up, by asking or by letting go of its link. False: too many for a sane one; it is being killed. */
+bool front_count_replace(struct supervisor *s);
 
 /* key_source.c: server.keys_file. open: 0; -1 with *err (bad_request: what is wrong with it). */
 int key_source_open(struct supervisor *s, struct error *err);

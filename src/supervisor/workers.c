@@ -1,6 +1,7 @@
 /* The table of workers: born, ready, given to the front, doomed, buried. One slot, one worker; spares stand by. Runs in the supervisor. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "link/inherit.h"
 #include "link/grants.h"
 #include "link/ring.h"
 #include "supervisor/secrets.h"
@@ -217,7 +218,9 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         on_status(w->ends.status_fd, 0, w);
     enum death_reason reason = reason_of(w, &end);
     bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
-    bool infant = w->kind == WORKER_KIND_POOL && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
+    /* Its link has ended: the front has gone, or has let go of it. That is no failed start. */
+    bool let_go = told && !w->doomed && end.signal == 0 && end.exit_code == WORKER_EXIT_DONE;
+    bool infant = w->kind == WORKER_KIND_POOL && !let_go && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
     obituary(w, reason, &end);
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
@@ -226,6 +229,8 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
                                  .signal = end.signal, .exit_code = end.exit_code};
         (void)front_send(s, &m, NULL, 0);
     }
+    if (let_go)
+        front_count_replace(s);
     if (infant) {
         if (!s->start_error[0])
             start_failed(s, w->words[0] ? w->words : "a worker died while it started");
