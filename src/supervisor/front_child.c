@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "supervisor/jail.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -108,6 +109,9 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
             return;
         }
         switch ((enum control_type)m.type) {
+        case CONTROL_FENCED:
+            jail_front_up(s, m.layers.text);
+            break;
         case CONTROL_UP:
             s->front.up = true;
             database_tell(s, true);
@@ -182,10 +186,11 @@ static void on_front_death(evutil_socket_t fd, short what, void *arg)
 
 static int exec_front(struct supervisor *s, int control_fd)
 {
-    char parent[16], listeners[16];
+    char parent[16], listeners[16], uid[16];
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(listeners, sizeof listeners, "%d", s->listen_count);
-    const char *argv[] = {"bulkhead", "front-process", parent, listeners, NULL};
+    snprintf(uid, sizeof uid, "%u", (unsigned)users_of_front(&s->users));
+    const char *argv[] = {"bulkhead", "front-process", parent, listeners, uid, NULL};
     int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd, s->spool_fd};
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
@@ -221,4 +226,5 @@ void front_start(struct supervisor *s)
     log_event(&s->log, LOG_INFO, "front_start", LOG_I("pid", f->child.pid));
     if (s->start_error[0])
         front_tell_trouble(s);
+    jail_tell_front(s);
 }

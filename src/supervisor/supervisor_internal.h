@@ -2,6 +2,7 @@
 #pragma once
 #include "core/config.h"
 #include "core/errors.h"
+#include "core/layers.h"
 #include "core/log.h"
 #include "link/control.h"
 #include "supervisor/child.h"
@@ -10,6 +11,7 @@
 #include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/users.h"
 #include <event2/event.h>
 #include <stdbool.h>
 #include <sys/stat.h>
@@ -106,6 +108,8 @@ struct supervisor {
     char *worker_path;
     struct scratch scratch, spool;
     int spool_fd;            /* its directory */
+    struct users users;
+    struct layers layers;    /* as the last reports had them */
 
     struct worker *workers;
     uint32_t last_worker;
@@ -127,7 +131,7 @@ struct supervisor {
     struct front_child front;
     struct broker_child broker;
     struct event *wake, *nudge_event, *signals[5], *grace;
-    int64_t scanned_ns;
+    int64_t scanned_ns, looked_ns;
     bool announced;          /* the ready line is out */
     bool draining, killing;
     int exit_code;

@@ -4,6 +4,7 @@
 #include "link/inherit.h"
 #include "link/grants.h"
 #include "link/ring.h"
+#include "supervisor/jail.h"
 #include "supervisor/secrets.h"
 #include "supervisor/supervisor_internal.h"
 
@@ -103,7 +104,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct worker *w = arg;
     struct supervisor *s = w->sup;
-    char record[CONTROL_TEXT_BYTES];
+    char record[1 + LAYERS_TEXT_MAX];
     ssize_t n = read(fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -124,11 +125,14 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     }
     if (record[0] != 'R') {
         w->reason = DEATH_START;
+        if (record[0] == 'J' && jail_refuse(s, record + 1))
+            return;
         start_failed(s, record + 1);
         database_refused(w, record + 1);
         return;
     }
     s->spawn_backoff.failures = 0;
+    jail_worker_ready(s, record + 1);
     set_state(w, WORKER_SPARE);
     if (!database_proved(w))
         return;
@@ -273,9 +277,10 @@ static bool start_process(struct worker *w, struct error *err)
                                .scratch_directory = w->scratch,
                                .broker_fd = broker_fd,
                                .dedicated = w->kind != WORKER_KIND_POOL,
+                               .uid = users_of_worker(&s->users, w->cell),
                                .grants = grants.data,
                                .grants_bytes = grants.len};
-    bool ok = scratch_make(&s->scratch, w->id, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
+    bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
     if (!ok)
         error_set(err, ERR_UNAVAILABLE, "cannot start a worker process: %s", strerror(errno));
     secrets_wipe(&grants);

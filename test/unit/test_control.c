@@ -24,6 +24,8 @@ static const struct {
     {CONTROL_ASSIGN, sizeof(struct control_assign), false, 2},
     {CONTROL_DIED, sizeof(struct control_died), false, 0},
     {CONTROL_START_FAILED, sizeof(struct control_start_failed), false, 0},
+    {CONTROL_LAYERS, sizeof(struct control_layers), false, 0},
+    {CONTROL_FENCED, sizeof(struct control_layers), true, 0},
     {CONTROL_CONFIG, sizeof(struct control_plain), false, 1},
     {CONTROL_KEYS, sizeof(struct control_plain), false, 1},
     {CONTROL_DRAIN, sizeof(struct control_plain), false, 0},
