@@ -225,6 +225,8 @@ static void clean_up(struct supervisor *s)
     fd_close_p(&s->config_fd);
     dedicated_forget_front(s);
     broker_forget(s);
+    if (s->secrets_look)
+        event_free(s->secrets_look);
     free(s->prints);
     free(s->slot);
     free(s->worker_path);
@@ -251,6 +253,7 @@ int supervisor_run(const struct supervisor_options *opts)
     database_open(&s);
     front_start(&s);
     dedicated_sources_changed(&s);
+    dedicated_watch(&s);
     workers_fill(&s);
     watch_now(&s);
     event_base_dispatch(s.base);

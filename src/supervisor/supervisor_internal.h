@@ -122,6 +122,7 @@ struct supervisor {
     struct backoff warm_backoff;
     char seen_sets[8][SOURCE_SET_BYTES]; /* sets of several sources that requests asked for lately: candidates for staying warm */
     unsigned seen_next;
+    struct event *secrets_look;
     struct source_print *prints; /* of each source of cfg: tells what a reload changes */
     size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
@@ -186,6 +187,7 @@ void dedicated_fill(struct supervisor *s); /* starts what wants and warm sets ar
 void dedicated_forget_front(struct supervisor *s);
 /* The sources of the present configuration, remembered; what differs from the last time is told to the front. */
 void dedicated_sources_changed(struct supervisor *s);
+void dedicated_watch(struct supervisor *s); /* does that now and then: a secret's file may change without a word */
 
 /* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */
 void watch_now(struct supervisor *s);
