@@ -19,7 +19,7 @@ struct policy {
 struct judge {
     struct policy *p;
     uint32_t user; /* the stored object whose body this is */
-    bool stored;
+    bool stored, macro;
 };
 
 struct tree {
@@ -113,6 +113,7 @@ static enum policy_verdict judge_text(struct judge *j, const char *sql, size_t l
     w->ctx = j;
     w->depth = depth;
     w->stored = j->stored;
+    w->macro = j->macro;
     if (tree_of(j->p, sql, len, &t))
         v = policy_walk(w, t.json.at, t.json.len, err);
     tree_free(&t);
@@ -147,11 +148,11 @@ struct stored *policy_stored(struct policy *p) { return p->stored; }
  * one costs more than running them. */
 static const char *const stored_sql[] = {
     "SELECT 1::BIGINT, database_name, schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal",
-    "SELECT 2::BIGINT, database_name, schema_name, function_name,"
-    " CASE function_type WHEN 'macro' THEN 'SELECT ' ELSE '' END || macro_definition"
-    " FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL",
-    "SELECT 0::BIGINT, database_name, schema_name, table_name, NULL::VARCHAR FROM duckdb_tables()"
-    " WHERE NOT internal AND (length(table_name) < 8 OR contains(table_name, '.') OR contains(table_name, '/'))",
+    ("SELECT 2::BIGINT, database_name, schema_name, function_name,"
+     " CASE function_type WHEN 'macro' THEN 'SELECT ' ELSE '' END || macro_definition"
+     " FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL"),
+    ("SELECT 0::BIGINT, database_name, schema_name, table_name, NULL::VARCHAR FROM duckdb_tables()"
+     " WHERE NOT internal AND (length(table_name) < 8 OR contains(table_name, '.') OR contains(table_name, '/'))"),
 };
 
 /* A table's defaults are judged with its generated columns, which the catalog does not tell apart. */
@@ -206,7 +207,7 @@ static void add_row(struct stored *s, duckdb_data_chunk chunk, idx_t row)
 static void judge_stored(struct policy *p, uint32_t number)
 {
     struct stored_object *o = stored_get(p->stored, number);
-    struct judge j = {.p = p, .user = number, .stored = true};
+    struct judge j = {.p = p, .user = number, .stored = true, .macro = o->kind == STORED_MACRO};
     struct policy_walk w = {.effect = POLICY_KEEP};
     struct error err = {0};
     if (!o->body)

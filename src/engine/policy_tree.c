@@ -258,8 +258,8 @@ static int judge_argument(struct walk *k, struct frame *f, const struct frame *a
     }
     if (many && !in_list && argument->node == NODE_FUNCTION && span_is(argument->name.name, "list_value"))
         return 0; /* its elements were judged one by one */
-    /* histogram(t, x): a table's name without quotes. In a stored body it may be a parameter, and so anything. */
-    if (class == POLICY_TABLE_NAME && argument->node == NODE_COLUMN_REF && argument->count <= 3 && !k->w->stored)
+    /* histogram(t, x): a table's name without quotes. */
+    if (class == POLICY_TABLE_NAME && argument->node == NODE_COLUMN_REF && argument->count <= 3 && !k->w->macro)
         return judge_table(k, &argument->name, argument->location);
     return refuse_function(k, f, "its first argument must be a plain string: no parameter, no expression");
 }
@@ -452,6 +452,18 @@ static int on_string(struct walk *k, struct span s)
     }
 }
 
+/* The text has no end mark: only the span's own bytes may be read. -1: no number, or none that a statement could be long. */
+static int64_t location_of(struct span s)
+{
+    int64_t v = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.at[i] < '0' || s.at[i] > '9' || v > INT64_C(1) << 40)
+            return -1;
+        v = 10 * v + (s.at[i] - '0');
+    }
+    return v;
+}
+
 static void on_atom(struct walk *k, struct span s)
 {
     struct frame *f = frame_at(k, 0);
@@ -459,8 +471,8 @@ static void on_atom(struct walk *k, struct span s)
         return;
     if (f->array) {
         f->count++;
-    } else if (f->current == KEY_LOCATION && s.len < 19) {
-        f->location = strtoll(s.at, NULL, 10); /* the text goes on behind the number */
+    } else if (f->current == KEY_LOCATION) {
+        f->location = location_of(s);
     } else if (f->current == KEY_ERROR && k->depth == 1 && span_is(s, "true")) {
         k->failed = true;
     }

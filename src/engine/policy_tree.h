@@ -42,7 +42,8 @@ struct policy_walk {
     int (*unknown)(void *ctx, struct span name, struct error *err);
     void *ctx;
     unsigned depth;    /* of texts inside of texts: 0 for the statement itself */
-    bool stored;       /* the body of a view or macro: names come from parameters too, nothing can be replaced in it */
+    bool stored;       /* the SQL of a stored object: nothing can be replaced in it */
+    bool macro;        /* a macro's: what looks like a column may be a parameter, and so anything */
 
     /* The verdict's other parts. */
     enum policy_effect effect;

@@ -403,7 +403,7 @@ static void views_and_macros_hide_nothing(void **state)
                   "CREATE MACRO literal() AS TABLE FROM query('SELECT 7 AS seven'); CREATE MACRO lower(x) AS write_log(x::VARCHAR); CREATE MACRO setting(x) AS current_setting(x);"
                   "CREATE VIEW macro_view AS SELECT also_bad(1, 'x') AS y; CREATE VIEW paths AS FROM duckdb_databases(); CREATE VIEW list AS FROM pragma_database_list;"
                   "CREATE TABLE generated(a VARCHAR, b VARCHAR AS (bad_scalar(a))); CREATE TABLE fine(a INT DEFAULT 3, b INT AS (a + 1));"
-                  "CREATE VIEW o.\"quo\"\"ted\" AS FROM bad");
+                  "CREATE VIEW o.\"quo\"\"ted\" AS FROM bad; CREATE VIEW histo AS FROM histogram(fine, a); CREATE VIEW bad_histo AS FROM histogram(generated, a)");
     struct engine *e = open_engine(path, 8);
     static const char *const refused[][2] = {
         {"FROM bad", "view bad"}, {"FROM main.bad", "view bad"}, {"FROM hostile.main.BAD", "view bad"}, {"SELECT 1 FROM \"as\"", "view as"}, {"FROM uses", "view uses"},
@@ -413,6 +413,7 @@ static void views_and_macros_hide_nothing(void **state)
         {"SELECT also_bad(1, 'x')", "macro also_bad"}, {"SELECT overloaded(1)", "macro overloaded"}, {"FROM named('t')", "macro named"}, {"FROM hist('t')", "macro hist"}, {"SELECT lower('X')", "macro lower"},
         {"SELECT setting('TimeZone')", "macro setting"}, {"FROM macro_view", "view macro_view"}, {"FROM paths", "view paths"}, {"FROM list", "view list"}, {"FROM generated", "table generated"},
         {"SELECT a FROM generated", "table generated"}, {"FROM o.\"quo\"\"ted\"", "view quo\"ted"}, {"WITH x AS (FROM bad) FROM x", "view bad"}, {"SELECT list_transform(['x'], v -> bad_scalar(v))", "macro bad_scalar"},
+        {"FROM bad_histo", "view bad_histo"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         refused_as(e, refused[i][0], refused[i][1]);
@@ -421,6 +422,7 @@ static void views_and_macros_hide_nothing(void **state)
     assert_answer(e, "FROM o.good2", "2\n");
     assert_answer(e, "FROM literal()", "7\n");
     assert_answer(e, "FROM fine", "");
+    assert_int_equal(ask(e, "FROM histo").err.code, ERR_OK);
     assert_answer(e, "SELECT upper('x')", "X\n");
     engine_refused_objects(e, refused_objects, all);
     assert_non_null(strstr(all, "view hostile.main.uses_uses: it uses view main.uses: it uses view main.bad: table function enable_logging refused"));

@@ -56,9 +56,9 @@ struct verdict {
     struct error err;
 };
 
-static struct verdict walk_as(const char *json, bool stored)
+static struct verdict walk_as(const char *json, bool macro)
 {
-    struct verdict r = {.w = {.table = table, .text = on_text, .object = on_object, .unknown = on_unknown, .stored = stored}};
+    struct verdict r = {.w = {.table = table, .text = on_text, .object = on_object, .unknown = on_unknown, .stored = macro, .macro = macro}};
     asked_text[0] = 0;
     r.v = policy_walk(&r.w, json, strlen(json), &r.err);
     if (r.v == POLICY_REFUSED)
