@@ -241,7 +241,7 @@ static int recover(struct recovery *r, struct error *err)
 {
     if (place_open(&r->place, r->args->database, false, err) < 0 || lock(r, err) < 0)
         return -1;
-    backup_stamp(r->stamp);
+    backup_stamp(&r->place, r->stamp);
     return look_at_file(r, err) < 0 || look_at_log(r, err) < 0 ? -1 : work(r, err);
 }
 

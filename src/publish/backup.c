@@ -13,20 +13,28 @@
 static const char *const beside[] = {PLACE_WAL, PLACE_WAL_CHECKPOINT, PLACE_WAL_RECOVERY};
 #define BESIDE (sizeof beside / sizeof beside[0])
 
-void backup_stamp(char ret[BACKUP_STAMP_BYTES])
-{
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    strftime(ret, BACKUP_STAMP_BYTES, "%Y%m%dT%H%M%SZ", &tm);
-}
-
 /* The name of a copy: the engine's files keep their endings, so that the copies belong together. */
 static void name_of(const struct place *p, const char *what, const char *stamp, const char *ending, char ret[NAME_MAX + 1])
 {
     char suffix[PLACE_SUFFIX_MAX];
     snprintf(suffix, sizeof suffix, ".bulkhead-%s-%s%s", what, stamp, ending);
     place_beside(p, suffix, ret);
+}
+
+void backup_stamp(const struct place *p, char ret[BACKUP_STAMP_BYTES])
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    char name[NAME_MAX + 1];
+    struct stat st;
+    gmtime_r(&now, &tm);
+    size_t n = strftime(ret, BACKUP_STAMP_BYTES, "%Y%m%dT%H%M%SZ", &tm);
+    for (int i = 2; i < 100; i++) {
+        name_of(p, "backup", ret, "", name);
+        if (fstatat(p->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return;
+        snprintf(ret + n, BACKUP_STAMP_BYTES - n, "-%d", i);
+    }
 }
 
 static int copy_one(const struct place *p, int from, const char *stamp, const char *ending, const struct copy_progress *progress, struct error *err)

@@ -6,8 +6,8 @@
 
 #define BACKUP_STAMP_BYTES 24
 
-/* "20240131T235959Z": now, in UTC; what the names of one backup have in common. */
-void backup_stamp(char ret[BACKUP_STAMP_BYTES]);
+/* "20240131T235959Z": now, in UTC; what the names of one backup have in common. With a number behind it when there is one of that second. */
+void backup_stamp(const struct place *p, char ret[BACKUP_STAMP_BYTES]);
 
 /* Copies the database and each of the engine's files beside it to NAME.bulkhead-backup-STAMP, ...-STAMP.wal and so on, on the disk when this
  * returns. The copies together open as the originals did. *ret_path: the first one. 0; -1 with *err, and no copy is left. */
