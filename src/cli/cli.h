@@ -10,3 +10,4 @@ int cmd_config(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_rollback(int argc, char **argv);
+int cmd_recover(int argc, char **argv);

@@ -20,7 +20,7 @@ static const struct command commands[] = {
     {"config", cmd_config, "list every configuration key"},
     {"import", cmd_import, "change a database under its readers: a script, or a table's files"},
     {"rollback", cmd_rollback, "publish the version of a database before"},
-    {"recover", NULL, "deal with a write-ahead log that was left behind"},
+    {"recover", cmd_recover, "deal with a write-ahead log that was left behind"},
     {"doctor", NULL, "try every protection live"},
     {"key", cmd_key, "make, list and revoke API keys"},
     {"top", NULL, "live view of workers and queries"},

@@ -69,6 +69,7 @@ struct walk {
     int fd;
     struct wal_report *r;
     int64_t at;      /* where the present entry begins */
+    bool closed;     /* a marker has the commit behind it that belongs to it */
     uint64_t open[WAL_KINDS]; /* entries since the last commit */
 };
 
@@ -122,8 +123,11 @@ static int take_kind(struct walk *w, const uint8_t *data, size_t len)
     uint64_t kind = take_integer(&in);
     if (in.bad || kind >= WAL_KINDS)
         return -1;
-    w->r->marker = kind == KIND_CHECKPOINT;
-    if (!w->r->marker)
+    /* A marker is the last thing in a log, but for one commit right behind it. */
+    bool closes = kind == KIND_COMMIT && w->r->marker && !w->closed;
+    w->closed = closes;
+    w->r->marker = kind == KIND_CHECKPOINT || closes;
+    if (kind != KIND_CHECKPOINT)
         return (int)kind;
     w->r->marker_at = w->at;
     expect(&in, FIELD_1);
@@ -158,8 +162,10 @@ static int check_entry(const struct walk *w, uint64_t size, uint64_t stored, uin
 static void commit(struct walk *w, int64_t end)
 {
     struct wal_report *r = w->r;
-    r->commits++;
     r->committed_bytes = end;
+    if (w->closed) /* the marker's: nothing is committed by it */
+        return;
+    r->commits++;
     for (int i = 0; i < WAL_KINDS; i++)
         r->committed[i] += w->open[i];
     memset(w->open, 0, sizeof w->open);
@@ -307,9 +313,20 @@ static size_t put_integer(uint8_t *to, uint64_t v)
     return n;
 }
 
+/* The frame of an entry whose `len` bytes stand behind it; where the next one goes. */
+static uint8_t *close_entry(uint8_t *frame, size_t len)
+{
+    uint64_t size = len, sum = db_checksum(DB_CHECKSUM_START, frame + FRAME_BYTES, len);
+    memcpy(frame, &size, sizeof size);
+    memcpy(frame + 8, &sum, sizeof sum);
+    return frame + FRAME_BYTES + len;
+}
+
 size_t wal_marker(uint64_t meta_block, uint8_t ret[WAL_MARKER_MAX])
 {
     static const uint8_t begin[] = {FIELD_KIND, 0, KIND_CHECKPOINT, FIELD_1, 0};
+    static const uint8_t offset[] = {FIELD_1, 0, 8}; /* of the catalog in its block: behind the block's own first word */
+    static const uint8_t flush[] = {FIELD_KIND, 0, KIND_COMMIT, 0xff, 0xff};
     uint8_t *entry = ret + FRAME_BYTES;
     size_t n = sizeof begin;
     memcpy(entry, begin, n);
@@ -318,10 +335,10 @@ size_t wal_marker(uint64_t meta_block, uint8_t ret[WAL_MARKER_MAX])
         entry[n++] = 0;
         n += put_integer(entry + n, meta_block);
     }
+    memcpy(entry + n, offset, sizeof offset);
+    n += sizeof offset;
     memset(entry + n, 0xff, 4); /* the end of the pointer, the end of the entry */
-    n += 4;
-    uint64_t size = n, sum = db_checksum(DB_CHECKSUM_START, entry, n);
-    memcpy(ret, &size, sizeof size);
-    memcpy(ret + 8, &sum, sizeof sum);
-    return FRAME_BYTES + n;
+    uint8_t *next = close_entry(ret, n + 4);
+    memcpy(next + FRAME_BYTES, flush, sizeof flush);
+    return (size_t)(close_entry(next, sizeof flush) - ret);
 }

@@ -42,7 +42,7 @@ struct wal_report {
     uint64_t bad_bytes;         /* TORN: what it says it has, 0 when it does not get so far as to say */
     int64_t bad_have;           /* TORN: what of it is there */
     uint64_t after_bad;         /* CORRUPT: commits that can be read behind it */
-    /* A checkpoint that was begun: its marker is the last entry. */
+    /* A checkpoint that was begun: its marker is the last entry (but for the commit that the engine writes behind it). */
     bool marker;
     int64_t marker_at;
     uint64_t marker_meta_block;
@@ -61,7 +61,7 @@ void wal_describe(const struct wal_report *r, char *ret, size_t cap);
 /* "2 commits: 3 insert, 1 create table" */
 void wal_describe_entries(const uint64_t counts[WAL_KINDS], char *ret, size_t cap);
 
-/* A checkpoint's marker, as the engine writes one: with it in the log, a database whose catalog begins at meta_block has all of the log
+/* A checkpoint's marker with its commit, as the engine writes them: with it in the log, a database whose catalog begins at meta_block has all of the log
  * in it, and the log is ignored; any other database replays the log as before. Returns the bytes used of `ret`. */
-#define WAL_MARKER_MAX 48
+#define WAL_MARKER_MAX 80
 size_t wal_marker(uint64_t meta_block, uint8_t ret[WAL_MARKER_MAX]);

@@ -17,9 +17,13 @@ bool database_may_serve(const struct worker *w)
     return w->epoch >= d->proven;
 }
 
+/* Without spares one is needed all the same, as long as somebody is to be exchanged by it. */
 int database_spares(const struct supervisor *s)
 {
-    return s->database.swapping && s->spares == 0 ? 1 : s->spares;
+    for (int i = 0; s->database.swapping && s->spares == 0 && i < s->slots; i++)
+        if (s->slot[i] && !database_is_current(s->slot[i]))
+            return 1;
+    return s->spares;
 }
 
 static void text_of(const struct supervisor *s, char ret[IDENTITY_TEXT_BYTES]) { identity_text(s->database.version, ret); }

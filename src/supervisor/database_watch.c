@@ -76,14 +76,17 @@ static void fill_message(struct supervisor *s, struct control_database *m)
     identity_read(s->cfg->database.path, &id);
     m->wal_bytes = id.wal_bytes;
     m->wal_mtime_s = id.wal_bytes >= 0 ? id.wal_mtime_s : 0;
+    /* The write path first: in place, its worker is a writer as well. */
+    if (look_for_import(s->cfg->database.path, &import)) {
+        m->holder_pid = import.pid;
+        snprintf(m->holder, sizeof m->holder, "%s", import.command[0] ? import.command : "another write");
+        m->in_place = import.mode == LOCK_IN_PLACE;
+        return;
+    }
     look_for_writer(s->cfg->database.path, &writer);
     if (writer.writes) {
         m->holder_pid = writer.pid;
         snprintf(m->holder, sizeof m->holder, "%s", writer.command[0] ? writer.command : "another program");
-    } else if (look_for_import(s->cfg->database.path, &import)) {
-        m->holder_pid = import.pid;
-        snprintf(m->holder, sizeof m->holder, "%s", import.command[0] ? import.command : "another write");
-        m->in_place = import.mode == LOCK_IN_PLACE;
     }
 }
 

@@ -112,6 +112,8 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     fd_close_p(&w->ends.status_fd);
     if (n <= 0 || w->state != WORKER_STARTING)
         return; /* it died before a word: its pidfd tells */
+    if (w->doomed)
+        return; /* nobody needs it any more, and why it could not start is nobody's trouble */
     record[n] = 0;
     if (w->kind != WORKER_KIND_POOL && record[0] == 'R') {
         set_state(w, WORKER_SPARE);
@@ -392,7 +394,7 @@ void workers_fill(struct supervisor *s)
 {
     if (s->killing || s->database.paused || (s->draining && s->front.child.pidfd < 0))
         return;
-    int missing = database_spares(s);
+    int missing = 0;
     for (int i = 0; i < s->slots; i++) {
         if (s->slot[i])
             continue;
@@ -400,6 +402,7 @@ void workers_fill(struct supervisor *s)
         if (!w || !workers_assign(s, w, WORKER_KIND_POOL, i, 0))
             missing++;
     }
+    missing += database_spares(s);
     for (const struct worker *w = s->workers; w; w = w->next)
         missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && database_is_current(w) &&
                    (w->state == WORKER_STARTING || w->state == WORKER_SPARE);

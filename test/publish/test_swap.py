@@ -227,7 +227,7 @@ class TestReload:
             r = server.client.request("POST", "/v1/admin/reload")
             assert r.status == 200 and r.json() == {"reloaded": True, "version": before}
         assert not load.wrong
-        assert not old & set(server.worker_pids("pool"))
+        wait_until(lambda: not old & set(server.worker_pids("pool")), "old workers stay")
         server.wait_log("admin_reload")
         server.settle()
 
@@ -248,7 +248,7 @@ class TestReload:
         old = set(server.worker_pids("pool"))
         r = server.client.request("POST", "/v1/admin/reload")
         assert r.status == 200 and r.json() == {"reloaded": True, "version": None}
-        assert not old & set(server.worker_pids("pool"))
+        wait_until(lambda: not old & set(server.worker_pids("pool")), "old workers stay")
 
     def test_who_may(self, start, db):
         server = start(db)
@@ -362,8 +362,8 @@ class TestInPlace:
         p = subprocess.Popen([str(BULKHEAD), "import", str(db), str(slow), "--in-place", *SMALL], stderr=subprocess.DEVNULL, env=clean_environment())
         try:
             wait_until(lambda: database(server)["state"] == "paused", lambda: server.log_text())
-            ready = server.client.get("/readyz")
-            assert ready.status == 503 and "write in place" in ready.json()["checks"]["database"]["detail"]
+            ready = wait_until(lambda: (r := server.client.get("/readyz")).status == 503 and r, lambda: server.log_text())
+            assert "write in place" in ready.json()["checks"]["database"]["detail"]
             wait_until(lambda: [s for s in proc.descendants(p.pid) if s.cpu_ticks > 5], "its worker does not work")
         finally:
             p.kill()

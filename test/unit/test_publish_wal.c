@@ -212,6 +212,38 @@ static void a_marker_makes_the_log_part_of_the_new_file(void **state)
     assert_string_equal(reads(f.path, "SELECT (SELECT count(*) FROM t) || '/' || (SELECT count(*) FROM u)"), "11/5\n");
 }
 
+/* A checkpoint that the engine itself broke off behind the header: our marker is byte for byte what it writes. */
+static void the_marker_is_as_the_engine_writes_it(void **state)
+{
+    (void)state;
+    int status;
+    uint8_t marker[WAL_MARKER_MAX];
+    struct db_header h;
+    size_t len;
+    make_database(f.path, TABLE);
+    pid_t pid = fork();
+    if (pid == 0) {
+        duckdb_database db;
+        duckdb_connection con;
+        duckdb_result r;
+        bool ok = duckdb_open(f.path, &db) == DuckDBSuccess && duckdb_connect(db, &con) == DuckDBSuccess &&
+                  duckdb_query(con, "INSERT INTO t VALUES (100, 'wal'); SET debug_checkpoint_abort = 'before_truncate'", &r) == DuckDBSuccess;
+        _exit(ok && duckdb_query(con, "CHECKPOINT", &r) != DuckDBSuccess ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(header(f.path, &h), DB_HEADER_OK);
+    unsigned char *log = slurp(wal_path, &len);
+    size_t n = wal_marker(h.meta_block, marker);
+    assert_true(n < len);
+    assert_memory_equal(log + len - n, marker, n);
+    struct wal_report r = walk();
+    assert_int_equal(r.state, WAL_CHECKPOINTED);
+    assert_int_equal(r.commits, 1);
+    assert_string_equal(reads(f.path, "SELECT count(*) FROM t"), "11\n");
+    free(log);
+}
+
 static void what_is_no_log_is_said_to_be_none(void **state)
 {
     (void)state;
@@ -268,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_log_that_is_cut_short_is_torn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_flipped_bit_is_found_and_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_marker_makes_the_log_part_of_the_new_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_marker_is_as_the_engine_writes_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_log_is_said_to_be_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(headers_tell_what_a_file_is, set_up, tear_down),
     };
