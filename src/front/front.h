@@ -12,6 +12,7 @@
 #include "sched/pool.h"
 
 struct lanes;
+struct quarantine;
 struct query;
 struct registry;
 struct reload;
@@ -33,6 +34,7 @@ struct front {
     struct event *control_event, *tick;
     struct http_server *http;
     struct pool *pool;
+    struct quarantine *quarantine; /* texts that end workers */
     struct lanes *lanes;       /* workers that are not the pool's */
     struct sessions *sessions;
     struct metrics metrics;
