@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "core/errors.h"
 #include "core/fd.h"
+#include "core/layers.h"
 #include "core/sizing.h"
 #include "core/utf8.h"
 
@@ -94,10 +95,7 @@ static int load_config(struct query_args *a, struct config **ret, struct error *
     struct config *cfg;
     if (config_load(&cfg, a->config_file, a->sets, environ, err) < 0)
         return -1;
-    int ok = 0;
-    if (cfg->sandbox.require.count > 0)
-        ok = error_set(err, ERR_BAD_REQUEST, "sandbox.require: the kernel sandbox is not built yet");
-    if (ok < 0 || limits_probe(&machine, "", 0, err) < 0 || sizing_resolve(&sizing, cfg, &machine, 0, err) < 0) {
+    if (layers_check_names(&cfg->sandbox.require, err) < 0 || limits_probe(&machine, "", 0, err) < 0 || sizing_resolve(&sizing, cfg, &machine, 0, err) < 0) {
         config_free(cfg);
         return -1;
     }

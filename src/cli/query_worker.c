@@ -4,6 +4,8 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/fd.h"
+#include "core/layers.h"
+#include "supervisor/users.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +25,9 @@
 static int spawn(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, struct error *err)
 {
     char directory[4096];
-    if (!scratch_make(&w->scratch, WORKER_ID, directory, sizeof directory))
+    struct users users = users_choose();
+    uid_t uid = write ? 0 : users_of_worker(&users, 0); /* a writer's file belongs to whoever calls */
+    if (!scratch_make(&w->scratch, WORKER_ID, uid, directory, sizeof directory))
         return error_set(err, ERR_UNAVAILABLE, "cannot make a directory below %s: %s", w->scratch.root, strerror(errno));
     char *executable = worker_executable();
     if (!executable)
@@ -37,7 +41,8 @@ static int spawn(struct query_worker *w, const struct config *cfg, const struct 
                                .executable = executable,
                                .config_fd = config_fd,
                                .request_bytes = ring_request_bytes(cfg->limits.max_sql_bytes),
-                               .scratch_directory = directory};
+                               .scratch_directory = directory,
+                               .uid = uid};
     if (write) {
         plan.write_mode = write->mode;
         plan.read_paths = write->read_paths;
@@ -105,7 +110,7 @@ int query_worker_crashed(struct query_worker *w, const char *what, enum error_co
 /* Reads the one record. 1 ready, 0 nothing yet, -1 with *err. */
 static int read_status(struct query_worker *w, struct error *err)
 {
-    char record[ERROR_DETAIL_BYTES];
+    char record[1 + LAYERS_TEXT_MAX];
     ssize_t n = read(w->ends.status_fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;

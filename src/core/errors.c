@@ -36,6 +36,13 @@ const char *stop_stage_text(enum stop_stage stage)
     return texts[stage];
 }
 
+const char *error_stopped_by(const struct error *err)
+{
+    if (err->code == ERR_OUT_OF_MEMORY)
+        return err->stopped_by == STOP_KILL ? "kernel" : "engine";
+    return err->stopped_by == STOP_NONE ? NULL : stop_stage_text(err->stopped_by);
+}
+
 int error_set(struct error *err, enum error_code code, const char *format, ...)
 {
     /* One of the arguments may be a text inside *err. */

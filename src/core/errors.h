@@ -37,6 +37,8 @@ const char *error_text(enum error_code code);  /* "sql_error" */
 const char *error_title(enum error_code code); /* for people */
 int error_http_status(enum error_code code);
 const char *stop_stage_text(enum stop_stage stage); /* "interrupt"; "none" for STOP_NONE */
+/* Contract section 4: of a timeout the rung that ended it, of out_of_memory whose limit it was ("engine", "kernel"). NULL: nothing stopped it. */
+const char *error_stopped_by(const struct error *err);
 
 /* Our own mistake: says where on stderr and aborts. */
 void check_failed(const char *file, int line, const char *expression) __attribute__((noreturn, cold));

@@ -1,27 +1,49 @@
 /* Log lines. Runs in supervisor, front and the command line. */
 #include "core/log.h"
 #include "core/buf.h"
+#include "core/errors.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LINE_BYTES 4096 /* PIPE_BUF: a pipe takes that whole or not at all */
 #define TAIL_BYTES 64   /* kept free for the end of the line */
+#define HELD_BYTES (64 * 1024)
 
 static const char *const level_texts[] = {"error", "warn", "info", "debug"};
 
-static void timestamp(char out[32])
+/* ---- formatting: by hand, since a server writes a line for each query ---- */
+
+static char *put_digits(char *end, uint64_t v)
 {
-    struct timespec ts;
-    struct tm tm;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    gmtime_r(&ts.tv_sec, &tm);
-    size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, 32 - n, ".%03ldZ", ts.tv_nsec / 1000000);
+    do
+        *--end = (char)('0' + v % 10);
+    while (v /= 10);
+    return end;
+}
+
+static bool put_number(struct buf *b, int64_t v, bool thousandths)
+{
+    char space[32], *end = space + sizeof space;
+    uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    char *at = end;
+    if (thousandths) {
+        for (int i = 0; i < 3; i++, magnitude /= 10)
+            *--at = (char)('0' + magnitude % 10);
+        *--at = '.';
+    }
+    at = put_digits(at, magnitude);
+    if (v < 0)
+        *--at = '-';
+    return buf_append(b, at, (size_t)(end - at));
 }
 
 /* As much of the text as fits: a cut text says so by its dots. */
@@ -43,31 +65,131 @@ static void put_text(struct buf *b, const char *text)
 static void put_field(struct buf *b, enum log_format format, const struct log_field *f)
 {
     size_t before = b->len;
-    bool ok = format == LOG_JSON ? buf_printf(b, ",\"%s\":", f->key) : buf_printf(b, " %s=", f->key);
-    ok = ok && buf_reserve(b, 24);
+    bool ok = format == LOG_JSON ? buf_puts(b, ",\"") && buf_puts(b, f->key) && buf_puts(b, "\":")
+                                 : buf_puts(b, " ") && buf_puts(b, f->key) && buf_puts(b, "=");
+    ok = ok && buf_reserve(b, 32);
     if (!ok)
         b->len = before;
     else if (f->text)
         put_text(b, f->text);
     else
-        buf_printf(b, "%" PRId64, f->number);
+        put_number(b, f->number, f->thousandths);
 }
 
-static void put_head(struct buf *b, const struct log *log, enum log_level level, const char *event)
+static void put_timestamp(struct buf *b, struct log *log)
 {
-    char ts[32];
-    timestamp(ts);
-    if (log->format == LOG_JSON)
-        buf_printf(b, "{\"ts\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"event\":\"%s\"", ts, level_texts[level], log->role, event);
-    else
-        buf_printf(b, "%s %-5s %s %s", ts, level_texts[level], log->role, event);
+    struct timespec ts;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    if (ts.tv_sec != log->second || !log->second_text[0]) {
+        gmtime_r(&ts.tv_sec, &tm);
+        if (strftime(log->second_text, sizeof log->second_text, "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+            strcpy(log->second_text, "?");
+        log->second = ts.tv_sec;
+    }
+    long ms = ts.tv_nsec / 1000000;
+    char fraction[5] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z'};
+    (void)(buf_puts(b, log->second_text) && buf_append(b, fraction, sizeof fraction));
 }
 
-/* A pipe that polls as writable takes PIPE_BUF bytes without blocking. */
-static bool write_line(const char *line, size_t len)
+static void put_head(struct buf *b, struct log *log, enum log_level level, const char *event)
 {
-    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(STDERR_FILENO, line, len) == (ssize_t)len;
+    if (log->format == LOG_TEXT) {
+        put_timestamp(b, log);
+        (void)buf_printf(b, " %-5s %s %s", level_texts[level], log->role, event);
+        return;
+    }
+    (void)buf_puts(b, "{\"ts\":\"");
+    put_timestamp(b, log);
+    const char *const parts[] = {"\",\"level\":\"", level_texts[level], "\",\"role\":\"", log->role, "\",\"event\":\"", event, "\""};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        (void)buf_puts(b, parts[i]);
+}
+
+/* ---- writing ---- */
+
+/* A pipe that polls as writable takes PIPE_BUF bytes; but with several writers, another's may come between poll and write. So a pipe is opened
+ * once more through /proc: that description does not block, and the flag does not reach whoever else has stderr. (A file is not: its
+ * position would be another one.) */
+static void open_stderr(struct log *log)
+{
+    struct stat st;
+    log->opened = true;
+    log->fd = STDERR_FILENO;
+    if (fstat(STDERR_FILENO, &st) < 0)
+        return;
+    log->is_socket = S_ISSOCK(st.st_mode);
+    int own = S_ISFIFO(st.st_mode) ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY) : -1;
+    if (own >= 0)
+        log->fd = own;
+}
+
+static bool write_whole(struct log *log, const char *text, size_t len)
+{
+    if (!log->opened)
+        open_stderr(log);
+    if (log->is_socket)
+        return send(log->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+    struct pollfd p = {.fd = log->fd, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(log->fd, text, len) == (ssize_t)len;
+}
+
+static size_t count_lines(const char *text, size_t len)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = memchr(at, '\n', (size_t)(text + len - at))); at++)
+        n++;
+    return n;
+}
+
+void log_hold(struct log *log)
+{
+    if (log->held)
+        return;
+    log->held = malloc(HELD_BYTES);
+    CHECK(log->held);
+}
+
+/* Lines were written or lost; among them perhaps the one that tells of earlier losses. */
+static void book(struct log *log, bool written, bool with_told, const char *lines, size_t len)
+{
+    if (!written)
+        log->dropped += count_lines(lines, len);
+    else if (with_told)
+        log->dropped -= log->told;
+    if (with_told)
+        log->told = 0;
+}
+
+/* In parts of whole lines that a pipe takes whole. */
+void log_flush(struct log *log)
+{
+    for (size_t at = 0; at < log->held_bytes;) {
+        size_t n = log->held_bytes - at;
+        if (n > LINE_BYTES) {
+            const char *end = memrchr(log->held + at, '\n', LINE_BYTES);
+            n = (size_t)(end + 1 - (log->held + at)); /* there is one: no line is longer */
+        }
+        book(log, write_whole(log, log->held + at, n), log->told && log->told_at >= at && log->told_at < at + n, log->held + at, n);
+        at += n;
+    }
+    log->held_bytes = 0;
+}
+
+static void emit(struct log *log, enum log_level level, const char *line, size_t len)
+{
+    if (!log->held) {
+        book(log, write_whole(log, line, len), log->told > 0, line, len);
+        return;
+    }
+    if (log->held_bytes + len > HELD_BYTES)
+        log_flush(log);
+    if (log->told && log->told_at == SIZE_MAX)
+        log->told_at = log->held_bytes;
+    memcpy(log->held + log->held_bytes, line, len);
+    log->held_bytes += len;
+    if (level <= LOG_WARN)
+        log_flush(log);
 }
 
 void log_fields(struct log *log, enum log_level level, const char *event, const struct log_field *fields, int count)
@@ -80,11 +202,11 @@ void log_fields(struct log *log, enum log_level level, const char *event, const 
     for (int i = 0; i < count; i++)
         put_field(&b, log->format, &fields[i]);
     b.max = sizeof space;
-    if (log->dropped)
+    if (log->dropped && !log->told) {
+        log->told = log->dropped;
+        log->told_at = SIZE_MAX; /* emit says where */
         put_field(&b, log->format, &LOG_I("dropped_lines", (int64_t)log->dropped));
+    }
     buf_puts(&b, log->format == LOG_JSON ? "}\n" : "\n");
-    if (write_line(b.data, b.len))
-        log->dropped = 0;
-    else
-        log->dropped++;
+    emit(log, level, b.data, b.len);
 }

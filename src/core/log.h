@@ -1,26 +1,50 @@
-/* Structured log lines on stderr: one write for each line, never blocking. When nobody reads, lines are dropped, and the next one that goes out
- * says how many. Runs in supervisor, front and the command line. */
+/* Log lines on stderr: one JSON object, or text for people, for each event. Knows the standard error descriptor; must not know who reads it: a full
+ * pipe, or one that nobody reads, loses lines (and says so in the next that gets through), and never blocks. Lines of several
+ * processes on one pipe do not mix. Runs in supervisor, front and the command line. */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The order is that of the configuration key [log] level. */
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_JSON, LOG_TEXT };
 
+/* Zeroed but for level, format and role it is ready for use. */
 struct log {
     enum log_level level;
     enum log_format format;
     const char *role; /* "supervisor", "front" */
     uint64_t dropped; /* lines lost since the last that went out */
+    /* log.c's own. */
+    bool opened;
+    int fd;             /* a description of stderr of our own, that does not block; or stderr itself */
+    bool is_socket;
+    char *held;         /* lines that wait for log_flush; NULL: none ever do */
+    size_t held_bytes;
+    uint64_t told;      /* dropped lines that a line tells of, which begins at told_at in held; 0: none does */
+    size_t told_at;
+    int64_t second;     /* of the time's text */
+    char second_text[24];
 };
 
 struct log_field {
     const char *key;
     const char *text; /* NULL: the number counts */
     int64_t number;
+    bool thousandths; /* of the number: 1234 is written as 1.234 */
 };
 #define LOG_S(key_, text_) ((struct log_field){.key = (key_), .text = (text_)})
 #define LOG_I(key_, number_) ((struct log_field){.key = (key_), .number = (number_)})
+/* Microseconds as milliseconds. */
+#define LOG_US(key_, us_) ((struct log_field){.key = (key_), .number = (us_), .thousandths = true})
+
+/* From now on lines of level info and debug are held until log_flush, a more urgent line, or until they are many; a line of a query is then
+ * a copy and no system call. Whoever asks for this calls log_flush soon after each line, and before the process ends. */
+void log_hold(struct log *log);
+/* True when lines are held. */
+static inline bool log_is_holding(const struct log *log) { return log->held_bytes > 0; }
+void log_flush(struct log *log);
 
 /* Writes ts, level, role, event and the fields, unless `level` is less urgent than the log's. Texts are copied, escaped, and cut when the line
  * would pass 4096 bytes (what a pipe takes whole). */

@@ -1,5 +1,5 @@
 /* Why a database file can't be opened, in words for the operator. Looks at the file itself first, because the engine's message names a
- * symptom (a checksum, a short read) where the file tells the cause. Runs in the worker, before the sandbox. */
+ * symptom (a checksum, a short read) where the file tells the cause. Runs in the worker, before the sandbox is closed. */
 #include "core/fd.h"
 #include "engine/engine_private.h"
 
@@ -62,13 +62,14 @@ static int check_file(struct error *err, const char *path)
     return check_header(err, path, fd, st.st_size);
 }
 
-/* "... (PID 123)" */
-static int fail_locked(struct error *err, const char *path, const char *message)
+/* The kernel tells who holds it; the engine would look the process up in /proc, which is closed to it. */
+static int fail_locked(struct error *err, const char *path)
 {
-    const char *pid = strstr(message, "(PID ");
     char why[160] = "another process has it open for writing and holds the lock";
-    if (pid)
-        snprintf(why, sizeof why, "another process has it open for writing and holds the lock (PID %ld)", strtol(pid + 5, NULL, 10));
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+        snprintf(why, sizeof why, "another process has it open for writing and holds the lock (PID %ld)", (long)lock.l_pid);
     return fail(err, path, why);
 }
 
@@ -82,7 +83,7 @@ void open_failure(struct error *err, const char *path, const char *message)
     const char *said = engine_says.detail;
     char why[sizeof engine_says.detail + 200];
     if (strstr(said, "Could not set lock")) {
-        fail_locked(err, path, said);
+        fail_locked(err, path);
         return;
     }
     const char *cause = "";

@@ -4,6 +4,7 @@
 #error "the front must not see the engine"
 #endif
 #include "core/config.h"
+#include "core/layers.h"
 #include "core/log.h"
 #include "front/auth.h"
 #include "front/http.h"
@@ -32,12 +33,14 @@ struct front {
     struct control_page *page;
     int control_fd, nudge_fd;
     struct event *control_event, *tick;
+    struct event *log_timer; /* lines of the log wait for it; NULL: none has yet */
     struct http_server *http;
     struct pool *pool;
     struct quarantine *quarantine; /* texts that end workers */
     struct lanes *lanes;       /* workers that are not the pool's */
     struct sessions *sessions;
     struct metrics metrics;
+    struct layers layers; /* of the sandbox, as the supervisor last told */
     struct auth auth;
     struct caller caller; /* who sent the request whose route is at work: caller_of */
     const struct exchange *caller_exchange;
@@ -93,8 +96,10 @@ void query_id_make(struct front *f, char ret[QUERY_ID_BYTES]);
 struct proc_figures {
     int64_t resident_bytes;
     double cpu_seconds;
-    int open_fds, threads;
+    int threads;
 };
 void proc_read(int32_t pid, struct proc_figures *ret);
+/* Descriptors of the front itself: those of others are not for it to see. */
+int proc_own_fds(void);
 /* Resident memory alone, which is quick to read; 0 when the process is gone. */
 int64_t proc_resident_bytes(int32_t pid);

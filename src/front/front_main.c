@@ -1,10 +1,12 @@
 /* The front process: everything it has was inherited (link/inherit.h). Its loop serves clients, its pool talks with workers, its
  * control channel with the supervisor. Links no engine. */
+#include "core/buf.h"
 #include "core/clock.h"
 #include "core/fd.h"
 #include "front/admin.h"
 #include "front/database.h"
 #include "front/front.h"
+#include "front/front_jail.h"
 #include "front/pool_setup.h"
 #include "front/public_text.h"
 #include "front/query.h"
@@ -107,6 +109,7 @@ static void set_log(struct front *f)
     f->log.level = (enum log_level)f->cfg->log.level;
     f->log.format = (enum log_format)f->cfg->log.format;
     f->log.role = "front";
+    log_hold(&f->log);
 }
 
 static void on_config(struct front *f, int fd, uint32_t flags)
@@ -162,6 +165,7 @@ static void maybe_drained(struct front *f)
 {
     if (!f->draining || f->query_count > 0 || http_server_busy(f->http) > 0)
         return;
+    log_flush(&f->log); /* the answer to what follows is a signal */
     struct control_plain m = {.type = CONTROL_DRAINED};
     (void)control_send(f->control_fd, &m, NULL, 0);
     event_base_loopbreak(f->base);
@@ -192,6 +196,10 @@ static void on_message(struct front *f, const union control_message *m, const in
         break;
     case CONTROL_CONFIG:
         on_config(f, fds[0], m->plain.flags);
+        break;
+    case CONTROL_LAYERS:
+        for (int role = LAYER_OF_WORKER; role <= LAYER_OF_SUPERVISOR; role++)
+            layers_read(&f->layers, (enum layer_role)role, m->layers.text);
         break;
     case CONTROL_KEYS:
         on_keys(f, fds[0]);
@@ -242,6 +250,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     pool_tick(f->pool, now, FIRST_ROW_NS);
     lanes_tick(f->lanes, now, FIRST_ROW_NS);
     sessions_tick(f->sessions, now);
+    log_flush(&f->log);
     keys_expire(f->auth.keys, (int64_t)time(NULL));
     query_sample_all(f, now);
     maybe_drained(f);
@@ -250,7 +259,18 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     evtimer_add(f->tick, &tv);
 }
 
-static int start(struct front *f, int listeners, struct error *err)
+/* Gives up what it does not need, and tells the supervisor what came of it. */
+static int enter_jail(struct front *f, uid_t uid, pid_t parent, struct error *err)
+{
+    if (front_jail(uid, parent, &f->layers, err) < 0)
+        return -1;
+    struct control_layers m = {.type = CONTROL_FENCED};
+    struct buf b = {.data = m.text, .cap = sizeof m.text - 1, .max = sizeof m.text - 1};
+    CHECK(layers_write(&f->layers, LAYER_OF_FRONT, &b));
+    return control_send(f->control_fd, &m, NULL, 0);
+}
+
+static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct error *err)
 {
     static const struct http_handler handler = {.head = routes_head, .request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
@@ -283,6 +303,8 @@ static int start(struct front *f, int listeners, struct error *err)
     f->tick = evtimer_new(f->base, on_tick, f);
     CHECK(f->http && f->control_event && f->tick && event_add(f->control_event, NULL) == 0);
     on_tick(-1, 0, f);
+    if (enter_jail(f, uid, parent, err) < 0)
+        return -1;
     struct control_plain up = {.type = CONTROL_UP};
     return control_send(f->control_fd, &up, NULL, 0);
 }
@@ -297,6 +319,9 @@ static void stop(struct front *f)
     registry_free(f->registry);
     event_free(f->control_event);
     event_free(f->tick);
+    if (f->log_timer)
+        event_free(f->log_timer);
+    log_flush(&f->log);
     event_base_free(f->base);
     config_free(f->cfg);
 }
@@ -304,8 +329,8 @@ static void stop(struct front *f)
 int front_main(int argc, char **argv)
 {
     struct front f = {0};
-    struct error err;
-    int listeners = argc == 4 ? atoi(argv[3]) : 0;
+    struct error err = {0};
+    int listeners = argc == 5 ? atoi(argv[3]) : 0;
     if (listeners < 1 || listeners > LISTENERS_MAX) {
         fprintf(stderr, "bulkhead front-process is started by `bulkhead serve`, not by hand\n");
         return 2;
@@ -316,7 +341,7 @@ int front_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C goes to all; the supervisor decides */
     signal(SIGHUP, SIG_IGN);
-    if (start(&f, listeners, &err) < 0) {
+    if (start(&f, listeners, (uid_t)strtoul(argv[4], NULL, 10), (pid_t)atoi(argv[2]), &err) < 0) {
         fprintf(stderr, "bulkhead front: %s\n", err.detail);
         return 1;
     }

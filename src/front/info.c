@@ -38,6 +38,26 @@ static void put_check(struct buf *b, const char *name, bool ok, const char *deta
     buf_puts(b, "}");
 }
 
+/* Which layers hold. Without those that must be there it would not run ([sandbox] require): what is missing is told, and is no failure. */
+static void put_sandbox_check(struct buf *b, const struct front *f)
+{
+    char text[2048];
+    layers_summary(&f->layers, text, sizeof text);
+    put_check(b, "sandbox", true, text);
+}
+
+static void put_sandbox(struct buf *b, const struct front *f)
+{
+    buf_puts(b, "{");
+    for (int i = 0; i < LAYER_COUNT; i++) {
+        const struct layer *x = &f->layers.of[i];
+        buf_printf(b, "%s\"%s\":{\"state\":\"%s\",\"detail\":", i ? "," : "", layer_name((enum layer_id)i), layer_state_text(x->state));
+        put_string(b, x->detail);
+        buf_puts(b, "}");
+    }
+    buf_puts(b, "}");
+}
+
 void info_readyz(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
@@ -54,6 +74,7 @@ void info_readyz(struct front *f, struct exchange *x)
     put_check(&b, "wal", db.wal_ok, db.wal);
     snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
     put_check(&b, "limits", true, text);
+    put_sandbox_check(&b, f);
     if (f->draining)
         put_check(&b, "shutdown", false, "the server is shutting down");
     buf_puts(&b, "}}\n");
@@ -81,7 +102,7 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     uint32_t kind = atomic_load(&c->kind);
     const struct pool_worker *pw = find_worker(f, id);
     static const char *const pool_text[] = {[POOL_IDLE] = "idle", [POOL_BUSY] = "busy", [POOL_DRAINING] = "delivering", [POOL_LOST] = "dying"};
-    const char *text = state == WORKER_POOL && pw ? pool_text[pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
+    const char *text = state == WORKER_POOL && pw ? pool_text[pw->doomed && pw->state == POOL_IDLE ? POOL_LOST : pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
     bool pool = kind == WORKER_KIND_POOL, spare = pool && (state == WORKER_SPARE || state == WORKER_STARTING);
     struct proc_figures p;
     proc_read(pid, &p);
@@ -164,7 +185,9 @@ void info_status(struct front *f, struct exchange *x)
     database_put_status(f, &b);
     buf_puts(&b, ",\"limits\":[");
     put_limits(&b, f);
-    buf_puts(&b, "]}\n");
+    buf_puts(&b, "],\"sandbox\":");
+    put_sandbox(&b, f);
+    buf_puts(&b, "}\n");
     exchange_answer(x, 200, "application/json", b.data, b.len);
     buf_free(&b);
 }

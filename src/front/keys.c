@@ -198,12 +198,12 @@ size_t keys_count(const struct keys *k) { return k->count; }
 enum key_check keys_check(const struct keys *k, const char *secret, size_t len, int64_t now_s, const struct key **ret)
 {
     uint8_t hash[SECRET_HASH_BYTES];
-    if (!secret_well_formed(secret, len))
+    if (len != SECRET_CHARS)
         return KEY_MALFORMED;
     secret_hash(secret, len, hash);
     const struct key *key = find(k, hash);
-    if (!key)
-        return KEY_UNKNOWN;
+    if (!key) /* which of the two is only for the message */
+        return secret_well_formed(secret, len) ? KEY_UNKNOWN : KEY_MALFORMED;
     if (key->expires_s != KEYFILE_NONE && now_s >= key->expires_s)
         return KEY_EXPIRED;
     *ret = key;

@@ -98,7 +98,6 @@ static void add_process(struct role_sum *r, int32_t pid)
     proc_read(pid, &p);
     r->f.resident_bytes += p.resident_bytes;
     r->f.cpu_seconds += p.cpu_seconds;
-    r->f.open_fds += p.open_fds;
     r->f.threads += p.threads;
 }
 
@@ -116,9 +115,9 @@ static void put_processes(struct buf *b, const struct front *f)
     put_head(b, "process_cpu_seconds_total", "counter", "CPU time of the living processes, by role; a worker's leaves with it.");
     for (size_t i = 0; i < 3; i++)
         buf_printf(b, "process_cpu_seconds_total{role=\"%s\"} %.2f\n", roles[i].role, roles[i].f.cpu_seconds);
-    put_head(b, "process_open_fds", "gauge", "Open file descriptors of the living processes, by role.");
-    for (size_t i = 0; i < 3; i++)
-        buf_printf(b, "process_open_fds{role=\"%s\"} %d\n", roles[i].role, roles[i].f.open_fds);
+    put_head(b, "process_open_fds", "gauge", "Open file descriptors, by role; a worker's are nobody's to see.");
+    buf_printf(b, "process_open_fds{role=\"supervisor\"} %" PRId32 "\nprocess_open_fds{role=\"front\"} %d\n",
+               atomic_load(&f->page->supervisor_fds), proc_own_fds());
     put_head(b, "process_threads", "gauge", "Threads of the living processes, by role.");
     for (size_t i = 0; i < 3; i++)
         buf_printf(b, "process_threads{role=\"%s\"} %d\n", roles[i].role, roles[i].f.threads);

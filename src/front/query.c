@@ -25,8 +25,10 @@ static void unlink_query(struct query *q)
     f->query_count--;
 }
 
-static void count(struct query *q, enum error_code code)
+/* It is over; err: NULL for success. */
+static void count(struct query *q, const struct error *err)
 {
+    enum error_code code = err ? err->code : ERR_OK;
     struct metrics *m = &q->f->metrics;
     struct job *j = q->job;
     if (q->schema)
@@ -42,6 +44,7 @@ static void count(struct query *q, enum error_code code)
     } else {
         m->rejected[code]++;
     }
+    query_log(q, err);
 }
 
 /* The query is over: its record gets its last figures, and who waits for it is told. */
@@ -74,7 +77,7 @@ static void finish(struct query *q)
 static void finish_cancelled(struct query *q, const char *why)
 {
     error_set(&q->job->error, ERR_CANCELLED, "%s", why);
-    count(q, ERR_CANCELLED);
+    count(q, &q->job->error);
     job_set_state(q->job, JOB_CANCELLED);
     pool_release(q->pool, q->job);
     finish(q);
@@ -204,7 +207,7 @@ static void on_failed(struct job *job)
     if (e->code == ERR_TIMEOUT || e->code == ERR_WORKER_CRASHED || e->code == ERR_OUT_OF_MEMORY || e->code == ERR_INTERNAL)
         log_event(&q->f->log, LOG_WARN, "query_failed", LOG_S("query_id", job->query_id), LOG_S("code", error_text(e->code)),
                   LOG_S("stopped_by", stop_stage_text(e->stopped_by)), LOG_I("signal", e->signal), LOG_S("detail", e->detail));
-    count(q, e->code);
+    count(q, e);
     struct exchange *x = q->x;
     if (x && q->head_sent)
         exchange_abort(x);
@@ -222,7 +225,7 @@ static const struct job_events events = {.data = on_data, .end = on_end, .failed
 static void on_sent(struct asker *a)
 {
     struct query *q = (struct query *)a;
-    count(q, ERR_OK);
+    count(q, NULL);
     job_set_state(q->job, JOB_DONE);
     pool_release(q->pool, q->job);
     finish(q);
@@ -261,8 +264,11 @@ static struct query *query_new(struct front *f, struct exchange *x)
     q->f = f;
     q->x = x;
     q->pool = f->pool;
+    struct caller caller = caller_of(f, x);
+    q->client = caller.address;
+    traceparent_parse(exchange_header(x, "traceparent"), &q->trace);
     q->job = job_new();
-    q->job->tenant = tenant_ref(caller_of(f, x).tenant);
+    q->job->tenant = tenant_ref(caller.tenant);
     q->job->events = &events;
     q->job->owner = q;
     q->next = f->queries;
@@ -364,7 +370,7 @@ static int read_request(struct query *q, struct query_request *r, struct error *
 /* A query that never became a job. */
 static void refuse(struct query *q, const struct error *err)
 {
-    count(q, err->code);
+    count(q, err);
     exchange_set_user(q->x, NULL);
     exchange_problem(q->x, err, q->job->query_id);
     finish(q);

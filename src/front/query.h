@@ -3,6 +3,7 @@
 #include "front/front.h"
 #include "front/negotiate.h"
 #include "front/registry.h"
+#include "front/traceparent.h"
 
 #define QUERY_ID_HEADER "Bulkhead-Query-Id"
 
@@ -19,12 +20,16 @@ struct query {
     bool without_body;     /* HEAD: what the worker writes is counted and dropped */
     bool head_sent;
     bool reset_told;       /* Bulkhead-Session-Reset is on the answer */
+    struct address client;
+    struct traceparent trace;
     struct query *next, *prev;
 };
 
 /* Ends it as cancelled: at once when it does not run, by the kill ladder when it does. The query may be gone when this returns; its record
  * only if nobody has pinned it. */
 void query_cancel(struct query *q);
+/* It is over: its line in the log. err: NULL for success. */
+void query_log(struct query *q, const struct error *err);
 /* Writes what is known now of a query that lives into its record. Of one that is over, nothing. */
 void query_update_record(struct record *rec);
 /* Looks at the memory and the CPU time of its worker, unless that was done a moment ago. */

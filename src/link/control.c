@@ -41,6 +41,10 @@ static struct rule rule_of(uint32_t type)
     case CONTROL_DATABASE:
         r.bytes = sizeof(struct control_database);
         break;
+    case CONTROL_LAYERS:
+    case CONTROL_FENCED:
+        r.bytes = sizeof(struct control_layers);
+        break;
     case CONTROL_WANT:
         r.bytes = sizeof(struct control_want);
         break;
@@ -77,6 +81,9 @@ static bool fields_are_sound(const union control_message *m)
                memchr(m->database.text, 0, sizeof m->database.text);
     case CONTROL_RELOAD:
         return m->plain.flags != 0;
+    case CONTROL_LAYERS:
+    case CONTROL_FENCED:
+        return memchr(m->layers.text, 0, sizeof m->layers.text) != NULL;
     case CONTROL_SOURCES_CHANGED:
         return memchr(m->set.set, 0, sizeof m->set.set) && source_set_valid(m->set.set);
     default:

@@ -6,6 +6,7 @@
  * when that is earlier than the time at which the supervisor will look anyway (wake_ns). */
 #pragma once
 #include "core/errors.h"
+#include "core/layers.h"
 #include "core/source.h"
 #include "link/inherit.h"
 #include "link/gone.h"
@@ -65,6 +66,7 @@ struct control_page {
     _Atomic uint64_t deaths[DEATH_REASONS];
     _Atomic uint64_t spawns, front_starts;
     _Atomic int32_t supervisor_pid;
+    _Atomic int32_t supervisor_fds; /* how many it has open */
     _Atomic int64_t started_ns;
     struct control_cell cell[CONTROL_CELLS];
     /* front: queries that it took; apart from the others, so that a flood of these does not push them out: those with a result to be fetched */
@@ -124,6 +126,10 @@ struct control_replace {
     uint32_t reason; /* DEATH_SPENT or DEATH_LINK; RETIRE: DEATH_RETIRED */
     uint32_t pad;
 };
+struct control_layers { /* LAYERS: all that are known; FENCED: the front's own */
+    uint32_t type;
+    char text[LAYERS_TEXT_MAX]; /* a report (core/layers.h) */
+};
 /* What the supervisor knows of the database file. */
 enum database_state {
     DATABASE_STARTING, /* no worker has opened it yet */
@@ -163,6 +169,7 @@ union control_message {
     struct control_set set;
     struct control_database database;
     struct control_plain plain;
+    struct control_layers layers;
 };
 
 /* As link_send and link_receive, with fds (at most 2). A received message with another number of fds than its type has is refused. */

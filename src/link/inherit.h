@@ -16,22 +16,25 @@ static inline const char *worker_kind_text(enum worker_kind kind)
     return (unsigned)kind < WORKER_KINDS ? texts[kind] : "unknown";
 }
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) KIND
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID DATA_BYTES KIND
+ * UID: the user to become; 0: none. DATA_BYTES: its RLIMIT_DATA; 0: none.
  * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; or "write" MODE READ_PATH...: it opens the
  * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself). READ_PATH:
  * files that the script may read besides, absolute; directories end in a slash.
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
+#define WORKER_ARGUMENTS 8 /* argc, up to and with KIND */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */
-    WORKER_FD_STATUS,   /* a pipe: one record, "R" = ready, "F<text>" = can't start, and why, "S<source>\n<text>" = for that source's sake */
+    WORKER_FD_STATUS,   /* a pipe: one record, "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
+                           "S<source>\n<text>" = for that source's sake; "J<text>" = a layer of the sandbox that is required is not in force */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
     WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */
     WORKER_FD_BROKER,   /* a channel to the broker (link/egress.h); without sources elsewhere: nothing of use */
     WORKER_FD_END
 };
 
-/* A front: bulkhead front-process PARENT_PID LISTENERS */
+/* A front: bulkhead front-process PARENT_PID LISTENERS UID (to become; 0: none) */
 enum front_fd {
     FRONT_FD_CONTROL = 3,
     FRONT_FD_PAGE,

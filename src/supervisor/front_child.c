@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "supervisor/jail.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -48,8 +49,8 @@ void front_tell_trouble(struct supervisor *s)
 /* More than these, in one second, no working front asks for: each needs a worker that was started before. */
 static unsigned replaces_max(const struct supervisor *s) { return 64 + 32 * (unsigned)s->slots; }
 
-/* Whether one more request for a replacement is within bounds. */
-static bool count_replace(struct supervisor *s)
+/* Whether one more replacement is within bounds. */
+static bool may_replace(struct supervisor *s)
 {
     struct front_child *f = &s->front;
     int64_t now = clock_now_ns();
@@ -64,9 +65,18 @@ static bool count_replace(struct supervisor *s)
 static void front_misbehaved(struct supervisor *s, const char *why)
 {
     struct front_child *f = &s->front;
-    event_del(f->control_event);
+    if (f->control_event)
+        event_del(f->control_event);
     log_event(&s->log, LOG_ERROR, "front_protocol", LOG_I("pid", f->child.pid), LOG_S("why", why));
     (void)child_signal(&f->child, SIGKILL, 0);
+}
+
+bool front_count_replace(struct supervisor *s)
+{
+    if (s->front.child.pidfd < 0 || may_replace(s))
+        return true;
+    front_misbehaved(s, "too many workers to be replaced");
+    return false;
 }
 
 static void on_replace(struct supervisor *s, const struct control_replace *m)
@@ -99,16 +109,17 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
             return;
         }
         switch ((enum control_type)m.type) {
+        case CONTROL_FENCED:
+            jail_front_up(s, m.layers.text);
+            break;
         case CONTROL_UP:
             s->front.up = true;
             database_tell(s, true);
             supervisor_announce(s);
             break;
         case CONTROL_REPLACE:
-            if (!count_replace(s)) {
-                front_misbehaved(s, "too many workers to be replaced");
+            if (!front_count_replace(s))
                 return;
-            }
             on_replace(s, &m.replace);
             break;
         case CONTROL_RELOAD:
@@ -175,10 +186,11 @@ static void on_front_death(evutil_socket_t fd, short what, void *arg)
 
 static int exec_front(struct supervisor *s, int control_fd)
 {
-    char parent[16], listeners[16];
+    char parent[16], listeners[16], uid[16];
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(listeners, sizeof listeners, "%d", s->listen_count);
-    const char *argv[] = {"bulkhead", "front-process", parent, listeners, NULL};
+    snprintf(uid, sizeof uid, "%u", (unsigned)users_of_front(&s->users));
+    const char *argv[] = {"bulkhead", "front-process", parent, listeners, uid, NULL};
     int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd, s->spool_fd};
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
@@ -214,4 +226,5 @@ void front_start(struct supervisor *s)
     log_event(&s->log, LOG_INFO, "front_start", LOG_I("pid", f->child.pid));
     if (s->start_error[0])
         front_tell_trouble(s);
+    jail_tell_front(s);
 }

@@ -104,33 +104,47 @@ int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, str
                      parent_of(parent), strerror(errno));
 }
 
-int scratch_open_spool(struct scratch *s, const char *parent, int64_t max_bytes, int *ret_fd, struct log *log, struct error *err)
+/* The root itself stays ours, whoever owns what is below it: the next server wipes only what it made itself. False with errno. */
+static bool make_below(const struct scratch *s, const char *name, uid_t uid, char *ret, size_t cap)
+{
+    snprintf(ret, cap, "%s/%s", s->root, name);
+    if (mkdir(ret, 0700) == 0) {
+        if (uid == 0 || lchown(ret, uid, uid) == 0)
+            return true;
+        int e = errno;
+        (void)rmdir(ret);
+        errno = e;
+    }
+    ret[0] = 0;
+    return false;
+}
+
+int scratch_open_spool(struct scratch *s, const char *parent, int64_t max_bytes, uid_t uid, int *ret_fd, struct log *log, struct error *err)
 {
     *s = SCRATCH_NONE;
     bool wanted = max_bytes > 0;
-    if (!wanted || open_root(s, parent_of(parent), SPOOL_PREFIX, log) == 0) {
-        /* Without a spool the front still gets a descriptor in its place: one below which no file can be made. */
-        int fd = open(wanted ? s->root : "/dev/null", O_RDONLY | O_CLOEXEC);
+    /* Without a spool the front still gets a descriptor in its place: one below which no file can be made. */
+    char files[2200] = "/dev/null";
+    if (!wanted || (open_root(s, parent_of(parent), SPOOL_PREFIX, log) == 0 && make_below(s, "files", uid, files, sizeof files))) {
+        int fd = open(files, O_RDONLY | O_CLOEXEC);
         if (fd >= 0) {
             *ret_fd = fd;
             return 0;
         }
-        scratch_close(s);
     }
+    int e = errno;
+    scratch_close(s);
+    errno = e;
     return error_set(err, ERR_UNAVAILABLE, "cannot make a spool directory below %s: %s (set spool.directory, or spool.max_bytes=0)",
                      parent_of(parent), strerror(errno));
 }
 
-bool scratch_make(const struct scratch *s, uint32_t worker, char *ret, size_t cap)
+bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap)
 {
+    char name[16];
     ret[0] = 0;
-    if (!s->root[0])
-        return true;
-    snprintf(ret, cap, "%s/w%u", s->root, worker);
-    if (mkdir(ret, 0700) == 0)
-        return true;
-    ret[0] = 0;
-    return false;
+    snprintf(name, sizeof name, "w%u", worker);
+    return !s->root[0] || make_below(s, name, uid, ret, cap);
 }
 
 void scratch_close(struct scratch *s)

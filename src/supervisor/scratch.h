@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct scratch {
     char root[2048]; /* "": no spilling */
@@ -17,11 +18,11 @@ struct scratch {
 /* Makes a root below `parent` ("": /var/tmp) and wipes the roots there whose owners are dead; with a limit of 0 there is none.
  * 0; -1 with *err, and then *s is SCRATCH_NONE. */
 int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, struct log *log, struct error *err);
-/* The same for the spool, with its directory open in *ret_fd (the caller's): the front makes files there that have no name. With max_bytes 0 there
+/* The same for the spool, with its directory open in *ret_fd (the caller's): the front, whose user `uid` is (0: our own), makes files there that have no name. With max_bytes 0 there
  * is none, and the fd is no directory. */
-int scratch_open_spool(struct scratch *s, const char *parent, int64_t max_bytes, int *ret_fd, struct log *log, struct error *err);
-/* A worker's directory; "" when there is no spilling. False with errno. */
-bool scratch_make(const struct scratch *s, uint32_t worker, char *ret, size_t cap);
+int scratch_open_spool(struct scratch *s, const char *parent, int64_t max_bytes, uid_t uid, int *ret_fd, struct log *log, struct error *err);
+/* A worker's directory, owned by that user (0: by ourselves); "" when there is no spilling. False with errno. */
+bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap);
 /* Removes a directory with all in it; "" is nothing. */
 void scratch_remove(const char *path);
 /* Removes the root and gives its lock back. Accepts SCRATCH_NONE and leaves it behind. */

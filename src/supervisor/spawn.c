@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -62,16 +63,18 @@ static int grants_pipe(const struct worker_plan *plan)
 
 static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[6], int output_fd, struct child *ret)
 {
-    char id_text[16], parent[16], request[24];
+    char id_text[16], parent[16], request[24], uid[16], data[24];
     snprintf(id_text, sizeof id_text, "%u", id);
     snprintf(parent, sizeof parent, "%d", (int)getpid());
     snprintf(request, sizeof request, "%zu", plan->request_bytes);
+    snprintf(uid, sizeof uid, "%u", (unsigned)plan->uid);
+    snprintf(data, sizeof data, "%" PRId64, plan->data_bytes);
     size_t reads = 0, n = 0;
     while (plan->read_paths && plan->read_paths[reads])
         reads++;
-    const char **argv = calloc(reads + 8, sizeof *argv);
+    const char **argv = calloc(reads + WORKER_ARGUMENTS + 2, sizeof *argv);
     CHECK(argv);
-    const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory,
+    const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data,
                                  plan->write_mode ? "write" : plan->dedicated ? "dedicated" : "pool"};
     for (; n < sizeof first / sizeof first[0]; n++)
         argv[n] = first[n];

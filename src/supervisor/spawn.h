@@ -7,7 +7,7 @@ struct worker_ends {
     struct child child;
     int link_fd;   /* non-blocking */
     int region_fd;
-    int status_fd; /* one record: "R" or "F<text>" (link/inherit.h); non-blocking */
+    int status_fd; /* one record (link/inherit.h); non-blocking */
     int log_fd;    /* what it prints; non-blocking; -1 when it prints on the parent's stderr */
     size_t request_bytes;
 };
@@ -17,6 +17,8 @@ struct worker_plan {
     int config_fd;          /* fd_constant with the effective configuration; stays the caller's */
     size_t request_bytes;
     const char *scratch_directory; /* "" for none; must exist */
+    uid_t uid;              /* who it becomes; 0: stays who we are */
+    int64_t data_bytes;     /* its RLIMIT_DATA; 0: none */
     bool share_stderr;      /* print on our stderr instead of a pipe */
     int broker_fd;          /* a channel to the broker; -1: none. Stays the caller's */
     bool dedicated;         /* not for the pool (enum worker_kind) */

@@ -183,9 +183,7 @@ int supervisor_refuse_unprotected(const struct config *c, struct error *err)
 {
     if (c->server.tls_cert[0] || c->server.tls_key[0])
         return error_set(err, ERR_BAD_REQUEST, "server.tls_cert, server.tls_key: TLS is not built yet; put a proxy in front");
-    if (c->sandbox.require.count > 0)
-        return error_set(err, ERR_BAD_REQUEST, "sandbox.require: the kernel sandbox is not built yet");
-    return 0;
+    return layers_check_names(&c->sandbox.require, err);
 }
 
 static int check_sources(const struct supervisor *s, struct error *err)
@@ -198,7 +196,7 @@ static int open_scratch(struct supervisor *s, struct error *err)
     const struct config *c = s->cfg;
     return scratch_open(&s->scratch, c->pool.scratch_directory, c->pool.scratch_limit_bytes, &s->log, err) < 0
                ? -1
-               : scratch_open_spool(&s->spool, c->spool.directory, c->spool.max_bytes, &s->spool_fd, &s->log, err);
+               : scratch_open_spool(&s->spool, c->spool.directory, c->spool.max_bytes, users_of_front(&s->users), &s->spool_fd, &s->log, err);
 }
 
 static void clean_up(struct supervisor *s)
@@ -239,6 +237,7 @@ int supervisor_run(const struct supervisor_options *opts)
     s.keys.fd = -1;
     s.front.child = s.broker.child = CHILD_NONE;
     s.broker.control_fd = -1;
+    s.users = users_choose();
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;

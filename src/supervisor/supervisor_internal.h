@@ -2,6 +2,7 @@
 #pragma once
 #include "core/config.h"
 #include "core/errors.h"
+#include "core/layers.h"
 #include "core/log.h"
 #include "link/control.h"
 #include "supervisor/child.h"
@@ -10,6 +11,7 @@
 #include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/users.h"
 #include <event2/event.h>
 #include <stdbool.h>
 #include <sys/stat.h>
@@ -106,6 +108,8 @@ struct supervisor {
     char *worker_path;
     struct scratch scratch, spool;
     int spool_fd;            /* its directory */
+    struct users users;
+    struct layers layers;    /* as the last reports had them */
 
     struct worker *workers;
     uint32_t last_worker;
@@ -126,7 +130,7 @@ struct supervisor {
     struct front_child front;
     struct broker_child broker;
     struct event *wake, *nudge_event, *signals[5], *grace;
-    int64_t scanned_ns;
+    int64_t scanned_ns, looked_ns;
     bool announced;          /* the ready line is out */
     bool draining, killing;
     int exit_code;
@@ -192,6 +196,8 @@ void watch_timer(evutil_socket_t fd, short what, void *arg);
 void front_start(struct supervisor *s);
 bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
 void front_tell_trouble(struct supervisor *s);
+/* One more worker that the front gave up, by asking or by letting go of its link. False: too many for a sane one; it is being killed. */
+bool front_count_replace(struct supervisor *s);
 
 /* key_source.c: server.keys_file. open: 0; -1 with *err (bad_request: what is wrong with it). */
 int key_source_open(struct supervisor *s, struct error *err);

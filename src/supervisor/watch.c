@@ -1,6 +1,7 @@
 /* What happens by the clock: deadlines in the page, ladders under way, the front's heartbeat. Runs in the supervisor.
  * The page is the front's to write: every value is copied once and only leads to stopping a worker that the front has anyway. */
 #include "core/clock.h"
+#include "supervisor/look.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <signal.h>
@@ -111,6 +112,7 @@ void watch_now(struct supervisor *s)
         lost_slot |= w->doomed && !was_doomed;
     }
     check_heartbeat(s, now);
+    look_around(s, now);
     atomic_store(&s->page->wake_ns, wake);
     int64_t left = wake - clock_now_ns();
     if (left < 0)

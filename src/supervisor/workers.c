@@ -1,8 +1,10 @@
 /* The table of workers: born, ready, given to the front, doomed, buried. One slot, one worker; spares stand by. Runs in the supervisor. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "link/inherit.h"
 #include "link/grants.h"
 #include "link/ring.h"
+#include "supervisor/jail.h"
 #include "supervisor/secrets.h"
 #include "supervisor/supervisor_internal.h"
 
@@ -102,7 +104,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct worker *w = arg;
     struct supervisor *s = w->sup;
-    char record[CONTROL_TEXT_BYTES];
+    char record[1 + LAYERS_TEXT_MAX];
     ssize_t n = read(fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -123,11 +125,14 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     }
     if (record[0] != 'R') {
         w->reason = DEATH_START;
+        if (record[0] == 'J' && jail_refuse(s, record + 1))
+            return;
         start_failed(s, record + 1);
         database_refused(w, record + 1);
         return;
     }
     s->spawn_backoff.failures = 0;
+    jail_worker_ready(s, record + 1);
     set_state(w, WORKER_SPARE);
     if (!database_proved(w))
         return;
@@ -217,7 +222,9 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         on_status(w->ends.status_fd, 0, w);
     enum death_reason reason = reason_of(w, &end);
     bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
-    bool infant = w->kind == WORKER_KIND_POOL && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
+    /* Its link has ended: the front has gone, or has let go of it. That is no failed start. */
+    bool let_go = told && !w->doomed && end.signal == 0 && end.exit_code == WORKER_EXIT_DONE;
+    bool infant = w->kind == WORKER_KIND_POOL && !let_go && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
     obituary(w, reason, &end);
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
@@ -226,6 +233,8 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
                                  .signal = end.signal, .exit_code = end.exit_code};
         (void)front_send(s, &m, NULL, 0);
     }
+    if (let_go)
+        front_count_replace(s);
     if (infant) {
         if (!s->start_error[0])
             start_failed(s, w->words[0] ? w->words : "a worker died while it started");
@@ -268,9 +277,10 @@ static bool start_process(struct worker *w, struct error *err)
                                .scratch_directory = w->scratch,
                                .broker_fd = broker_fd,
                                .dedicated = w->kind != WORKER_KIND_POOL,
+                               .uid = users_of_worker(&s->users, w->cell),
                                .grants = grants.data,
                                .grants_bytes = grants.len};
-    bool ok = scratch_make(&s->scratch, w->id, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
+    bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
     if (!ok)
         error_set(err, ERR_UNAVAILABLE, "cannot start a worker process: %s", strerror(errno));
     secrets_wipe(&grants);

@@ -65,7 +65,7 @@ int worker_send(const struct worker *w, const void *message);
 /* For ring_sink.c and spool_sink.c: waits for a message of the front's, or an interrupt, and acts on it. 0, or -1: stop. */
 int ring_sink_wait(struct ring_sink *s);
 int ring_sink_bell(struct ring_sink *s);
-/* Notes that so much is published; -1 when the result is larger than it may be. */
+/* Notes that so much is published; -1, and nothing is, when the result is larger than it may be. */
 int ring_sink_advance(struct ring_sink *s, uint64_t produced);
 
 /* spool_sink.c: goes on in the file (takes fd). 0, or -1: stop. */

@@ -1,0 +1,84 @@
+/* The front's sandbox. It keeps what an event loop needs: sockets it is given, /proc for figures of the other processes, its spool. It can't make
+ * or connect a socket, run a program, start a process, signal anybody, or write a file anywhere else. Runs in the front. */
+#include "front/front_jail.h"
+#include "core/build.h"
+#include "link/inherit.h"
+#include "sandbox/fence.h"
+#include "sandbox/filter.h"
+#include "sandbox/privileges.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What libraries look at, and where the figures of processes are. */
+static const char *const readable[] = {"/proc", "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/etc/ssl", "/usr/lib/ssl",
+                                       "/dev/null", "/dev/urandom"};
+
+static void raise_fence(struct layers *l)
+{
+    struct fence f;
+    if (SANITIZED) {
+        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_OFF, "a sanitizer's build");
+        return;
+    }
+    if (fence_new(&f, false) < 0) {
+        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_MISSING, "%s",
+                   errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
+        return;
+    }
+    int r = 0, abi = f.abi;
+    for (size_t i = 0; i < sizeof readable / sizeof *readable && r == 0; i++)
+        r = fence_allow(&f, readable[i], FENCE_READ);
+    if (r == 0)
+        r = fence_allow_fd(&f, FRONT_FD_SPOOL, FENCE_FILES);
+    if (r == 0 && fence_close(&f) == 0)
+        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_IN_FORCE, "version %d: %s", abi, fence_strength(abi));
+    else
+        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_MISSING, "%s", strerror(errno));
+    fence_drop(&f);
+}
+
+static void install_filter(struct layers *l)
+{
+    char text[LAYER_DETAIL_BYTES];
+    if (SANITIZED) { /* the leak check at its end traces itself from a second process */
+        layers_set(l, LAYER_FRONT_SECCOMP, LAYER_OFF, "a sanitizer's build");
+        return;
+    }
+    bool ok = filter_install(FILTER_FRONT, text, sizeof text) == 0;
+    int fd = ok ? socket(AF_UNIX, SOCK_STREAM, 0) : -1;
+    if (!ok)
+        layers_set(l, LAYER_FRONT_SECCOMP, LAYER_MISSING, "%s", text);
+    else if (fd >= 0 || errno != EPERM || prctl(PR_GET_SECCOMP) != 2)
+        layers_set(l, LAYER_FRONT_SECCOMP, LAYER_MISSING, "a socket could be made");
+    else
+        layers_set(l, LAYER_FRONT_SECCOMP, LAYER_IN_FORCE, "%s", text);
+    if (fd >= 0)
+        close(fd);
+}
+
+int front_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
+{
+    struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    if (privileges_become(uid, false) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot become the user %u: %s", (unsigned)uid, strerror(errno));
+    if (privileges_drop_all() < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot drop capabilities: %s", strerror(errno));
+    if (privileges_tie(parent) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "the supervisor has gone");
+    (void)privileges_not_dumpable(l, LAYER_FRONT_NOT_DUMPABLE);
+    privileges_report(l, LAYER_FRONT_USER, LAYER_FRONT_CAPABILITIES, uid);
+    if (privileges_no_new(l, LAYER_FRONT_NO_NEW_PRIVS) < 0) {
+        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_MISSING, "needs no_new_privs");
+        layers_set(l, LAYER_FRONT_SECCOMP, LAYER_MISSING, "needs no_new_privs");
+        return 0;
+    }
+    raise_fence(l);
+    install_filter(l);
+    return 0;
+}
