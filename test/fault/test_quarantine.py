@@ -79,14 +79,16 @@ class TestCrashes:
         assert s.metric("bulkhead_quarantined") == 0 and not s.log_entries("quarantined")
 
     def test_what_waited_is_refused_too(self, start):
-        """One statement, sent many times at once, costs two workers and not as many as were sent."""
+        """One statement, sent many times at once, costs two workers and not as many as were sent. Or three: a spare takes the slot, and the next
+        job with it, while the second is still dying."""
         s = start(set={**ON, "pool.workers": 1, "limits.timeout": "300ms", "limits.queue_timeout": "60s"})
         before = deaths(s)
         connections = [s.client.start_query(LEVENSHTEIN) for _ in range(8)]
-        codes = sorted(c.read_response().json()["code"] for c in connections)
-        assert codes == ["forbidden"] * 6 + ["timeout"] * 2
+        codes = [c.read_response().json()["code"] for c in connections]
+        killed = codes.count("timeout")
+        assert killed in (2, 3) and codes.count("forbidden") == 8 - killed, codes
         s.settle()
-        assert deaths(s) == before + 2
+        assert deaths(s) == before + killed
         assert s.client.rows("SELECT 1") == [[1]]
 
 
