@@ -13,6 +13,7 @@
 #include "sched/pool.h"
 
 struct lanes;
+struct quarantine;
 struct query;
 struct registry;
 struct reload;
@@ -35,6 +36,7 @@ struct front {
     struct event *log_timer; /* lines of the log wait for it; NULL: none has yet */
     struct http_server *http;
     struct pool *pool;
+    struct quarantine *quarantine; /* texts that end workers */
     struct lanes *lanes;       /* workers that are not the pool's */
     struct sessions *sessions;
     struct metrics metrics;

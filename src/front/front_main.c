@@ -13,6 +13,7 @@
 #include "front/sessions_http.h"
 #include "front/waiter.h"
 #include "link/inherit.h"
+#include "sched/quarantine.h"
 #include "session/sessions.h"
 
 #include <errno.h>
@@ -77,13 +78,15 @@ static void set_http_options(struct front *f, const struct http_handler *handler
     free(origins);
 }
 
-struct pool_options front_pool_options(const struct config *c)
+struct pool_options front_pool_options(const struct front *f)
 {
+    const struct config *c = f->cfg;
     return (struct pool_options){.queue_length = c->limits.queue_length,
                                  .queue_timeout_ms = c->limits.queue_timeout_ms,
                                  .inline_bytes = (uint32_t)c->limits.inline_bytes,
                                  .recycle_after = c->pool.recycle_after,
-                                 .isolation_by_key = c->pool.isolation == ISOLATION_KEY};
+                                 .isolation_by_key = c->pool.isolation == ISOLATION_KEY,
+                                 .quarantine = f->quarantine};
 }
 
 static struct config *read_config(int fd, struct error *err)
@@ -123,7 +126,8 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     auth_configure(&f->auth, cfg);
     set_log(f);
     set_http_options(f, NULL, NULL, 0);
-    struct pool_options po = front_pool_options(cfg);
+    struct pool_options po = front_pool_options(f);
+    quarantine_set(f->quarantine, cfg->limits.quarantine_ms);
     pool_set_options(f->pool, &po);
     registry_set_history(f->registry, cfg->limits.history);
     sessions_new_config(f);
@@ -289,7 +293,8 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     f->base = event_base_new();
     if (!f->page || !f->base)
         return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
-    struct pool_options po = front_pool_options(f->cfg);
+    f->quarantine = quarantine_new(f->cfg->limits.quarantine_ms);
+    struct pool_options po = front_pool_options(f);
     f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, front_replace_worker, f, &f->log);
     sessions_start(f);
     f->registry = registry_new(f->cfg->limits.history);
@@ -309,6 +314,7 @@ static void stop(struct front *f)
     http_server_free(f->http);
     sessions_stop(f);
     pool_free(f->pool);
+    quarantine_free(f->quarantine);
     auth_free(&f->auth);
     registry_free(f->registry);
     event_free(f->control_event);

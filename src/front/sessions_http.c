@@ -94,7 +94,7 @@ void sessions_stop(struct front *f)
 
 static struct pool_options lane_options(const struct front *f)
 {
-    struct pool_options o = front_pool_options(f->cfg);
+    struct pool_options o = front_pool_options(f);
     o.one_account = true;
     o.isolation_by_key = false;
     o.recycle_after = 0; /* its state would go with it */

@@ -31,7 +31,9 @@ START_LIMIT_S = 30.0
 END_LIMIT_S = 30.0
 
 # Small, so that no test waits for the defaults' graces and that two servers fit beside each other.
+# quarantine: most tests end workers under one statement again and again; test/fault/test_quarantine.py turns it on.
 SMALL = {
+    "limits.quarantine": "0",
     "pool.workers": 2,
     "pool.spares": 1,
     "pool.threads": 1,
