@@ -150,6 +150,8 @@ bool metrics_write(const struct front *f, struct buf *b)
     put_head(b, "bulkhead_auth_failures_total", "counter", "Requests refused for their API key, by reason.");
     for (int i = 0; i < AUTH_FAILURES; i++)
         buf_printf(b, "bulkhead_auth_failures_total{reason=\"%s\"} %" PRIu64 "\n", auth_failure_text((enum auth_failure)i), f->auth.failures[i]);
+    if (f->certificate_until_s)
+        put_one(b, "bulkhead_tls_certificate_expiry_seconds", "gauge", "Unix time at which the TLS certificate ends.", (uint64_t)f->certificate_until_s);
     put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
     put_head(b, "bulkhead_statement_cache_total", "counter", "Successful queries by use of the statement cache.");
     for (int i = 0; i < 3; i++)

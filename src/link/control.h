@@ -124,7 +124,7 @@ struct control_replace {
     uint32_t pad;
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, KEYS, DRAIN, UP, DRAINED */
+struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED */
     uint32_t type;
     uint32_t flags;
 };

@@ -90,6 +90,7 @@ struct supervisor {
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
     struct key_source keys;
+    int tls_fd;              /* link/identity.h: sealed; empty without TLS */
     char *worker_path;
     struct scratch scratch, spool;
     int spool_fd;            /* its directory */
@@ -174,6 +175,10 @@ int key_source_open(struct supervisor *s, struct error *err);
 void key_source_watch(struct supervisor *s);
 void key_source_reload(struct supervisor *s);
 void key_source_close(struct supervisor *s);
+
+/* tls_source.c: server.tls_cert, server.tls_key. open: 0; -1 with *err (bad_request: what is wrong with them). */
+int tls_source_open(struct supervisor *s, struct error *err);
+void tls_source_reload(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);
