@@ -43,9 +43,9 @@ fuzz: deps ## fuzz every target for FUZZ_SECONDS (default 60) each
 	@scripts/install-packages test
 	@exec scripts/fuzz $(TARGETS)
 
-soak: ## the fault suite's long variant (SOAK_MINUTES, default 30)
+soak: ## long variants: faults (SOAK_MINUTES, default 30), and every format against the engine
 	@scripts/install-packages test
-	@BULKHEAD_SOAK_MINUTES=$${SOAK_MINUTES:-30} exec scripts/test-all fault
+	@BULKHEAD_SOAK_MINUTES=$${SOAK_MINUTES:-30} exec scripts/test-all fault blackbox
 
 install: build ## install below PREFIX (default /usr/local), DESTDIR in front of it
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD_DIR) --prefix "$(PREFIX)"

@@ -1,4 +1,6 @@
-/* `bulkhead`: the table of subcommands. Runs in the command line; `serve` becomes the supervisor, `front-process` the front. */
+/* `bulkhead`: the table of subcommands. Runs in the command line; `serve` becomes the supervisor, `front-process` the front,
+ * `broker-process` the broker. */
+#include "broker/broker.h"
 #include "cli/cli.h"
 #include "front/front.h"
 
@@ -37,6 +39,8 @@ int cli_main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "front-process") == 0)
         return front_main(argc, argv);
+    if (strcmp(name, "broker-process") == 0)
+        return broker_main(argc, argv);
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
         return 0;

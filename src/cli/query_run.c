@@ -360,6 +360,7 @@ static int send_run(struct run *r)
                          .job = JOB,
                          .sql_bytes = (uint32_t)p->sql_len,
                          .format = p->format,
+                         .max_bytes = (uint64_t)p->cfg->limits.max_result_bytes,
                          .inline_bytes = (uint32_t)p->cfg->limits.inline_bytes};
     make_id(m.query_id);
     if (p->timeout_ms)

@@ -33,7 +33,8 @@ static int spawn(struct query_worker *w, const struct config *cfg, const struct 
     CHECK(config_to_text(cfg, &text));
     auto_close int config_fd = fd_constant("bulkhead-config", text.data, text.len);
     buf_free(&text);
-    struct worker_plan plan = {.executable = executable,
+    struct worker_plan plan = {.broker_fd = -1,
+                               .executable = executable,
                                .config_fd = config_fd,
                                .request_bytes = ring_request_bytes(cfg->limits.max_sql_bytes),
                                .scratch_directory = directory};

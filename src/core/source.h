@@ -10,6 +10,9 @@
 #define SOURCES_PER_SET 16   /* sources that one session or request may ask for */
 #define SOURCE_SET_BYTES (SOURCES_PER_SET * SOURCE_NAME_BYTES)
 
+/* In a worker, 240.0.0.N stands for its Nth source elsewhere: reserved addresses that are routed nowhere, and mean nothing to people. */
+#define SOURCES_NET 0xf0000000u
+
 enum source_type {
 #define SOURCE_TYPE(name, needed, allowed) SOURCE_IS_##name,
 #include "core/source.def"

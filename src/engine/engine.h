@@ -29,6 +29,8 @@ struct engine_options {
     bool session;                    /* its time zone can be set after the lock */
     bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
     const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
+    const char *const *allow_functions; /* the policy's exceptions, NULL-terminated; NULL: none */
+    const char *const *deny_functions;
 };
 
 enum cache_use { CACHE_BYPASS, CACHE_MISS, CACHE_HIT };
@@ -55,8 +57,9 @@ struct engine_query {
 };
 
 /* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is
- * ERR_FORBIDDEN with `what` = the kind of statement; no statement or several: ERR_SQL or ERR_BAD_REQUEST with a clear text) and runs it until its first
- * rows. NULL with *err. The stream must be freed before the next query, and sql must stay valid until then. An interrupted query gives ERR_CANCELLED. */
+ * ERR_FORBIDDEN with `what` = the kind of statement; so is a function, table or view that the policy refuses, with its name; no statement or
+ * several: ERR_SQL or ERR_BAD_REQUEST with a clear text) and runs it until its first rows. NULL with *err. The stream must be freed before
+ * the next query, and sql must stay valid until then. An interrupted query gives ERR_CANCELLED. */
 struct stream *engine_query(struct engine *e, const struct engine_query *q, struct error *err);
 const struct column *stream_columns(const struct stream *s, uint32_t *ret_count);
 enum cache_use stream_cache_use(const struct stream *s);
@@ -85,6 +88,10 @@ void engine_interrupt(struct engine *e);
 
 /* True once a query ended in a state that must not serve another one: INTERNAL, FATAL, invalidated database, out of memory. */
 bool engine_is_spent(const struct engine *e);
+
+/* Calls fn for each view, macro or table of the database that is refused because of what its own SQL does: kind ("view"), qualified name,
+ * reason. For the operator's eyes. */
+void engine_refused_objects(const struct engine *e, void (*fn)(void *ctx, const char *kind, const char *name, const char *why), void *ctx);
 
 /* SQL that gives one row, one VARCHAR: the JSON text of GET /v1/schema (contract section 4). Static storage. */
 const char *engine_schema_sql(void);

@@ -2,7 +2,6 @@
  * Knows nothing of queries. Runs in the worker. */
 #include "engine/engine_private.h"
 #include "engine/engine_sources.h"
-#include "engine/sqltext.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,33 +77,6 @@ static int load_extensions(struct engine *e, const char *const *paths, struct er
     return 0;
 }
 
-/* The stored SQL of views, macros and tables (generated columns) runs inside of texts that do not show it. */
-static int scan_stored(struct engine *e, struct error *err)
-{
-    static const char sql[] =
-        "SELECT sql FROM duckdb_views() WHERE NOT internal UNION ALL SELECT sql FROM duckdb_tables() WHERE NOT internal "
-        "UNION ALL SELECT macro_definition FROM duckdb_functions() WHERE NOT internal AND macro_definition IS NOT NULL";
-    duckdb_result r;
-    struct error said;
-    duckdb_data_chunk chunk;
-    if (duckdb_query(e->con, sql, &r) != DuckDBSuccess) {
-        failure_from_message(&said, duckdb_result_error(&r), 0, &e->failure);
-        duckdb_destroy_result(&r);
-        return error_set(err, ERR_UNAVAILABLE, "cannot read the database's catalog: %s", said.detail);
-    }
-    while ((chunk = duckdb_fetch_chunk(r)) != NULL) {
-        duckdb_vector v = duckdb_data_chunk_get_vector(chunk, 0);
-        duckdb_string_t *text = duckdb_vector_get_data(v);
-        uint64_t *valid = duckdb_vector_get_validity(v);
-        for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++)
-            if (!valid || duckdb_validity_row_is_valid(valid, i))
-                e->stored_effects |= sql_effect(duckdb_string_t_data(&text[i]), duckdb_string_t_length(text[i])) != SQL_PURE;
-        duckdb_destroy_data_chunk(&chunk);
-    }
-    duckdb_destroy_result(&r);
-    return 0;
-}
-
 static bool reads_files(const struct engine_options *o)
 {
     for (size_t i = 0; i < o->source_count; i++)
@@ -113,10 +85,27 @@ static bool reads_files(const struct engine_options *o)
     return false;
 }
 
+/* What a client's statement may do; before sources are attached whose catalogs lie elsewhere. */
+static int make_policy(struct engine *e, const struct engine_options *o, struct error *err)
+{
+    char *files[SOURCES_PER_SET + 1] = {NULL};
+    CHECK(o->source_count <= SOURCES_PER_SET);
+    size_t count = sources_file_prefixes(o, files);
+    struct policy_options p = {.allow = o->allow_functions, .deny = o->deny_functions, .files = (const char *const *)files};
+    e->policy = policy_new(e->db, &p, err);
+    for (size_t i = 0; i < count; i++)
+        free(files[i]);
+    return e->policy ? 0 : -1;
+}
+
 static int harden(struct engine *e, const struct engine_options *o, struct error *err)
 {
     static const char why[] = "cannot lock the engine down";
-    if (load_extensions(e, o->extensions, err) < 0 || sources_attach(e, o, err) < 0 || sources_allow_paths(e, o, err) < 0)
+    if (load_extensions(e, o->extensions, err) < 0 || sources_attach(e, o, true, err) < 0)
+        return -1;
+    if (!o->write && make_policy(e, o, err) < 0)
+        return -1;
+    if (sources_attach(e, o, false, err) < 0 || sources_allow_paths(e, o, err) < 0)
         return -1;
     if (engine_run(e, "SET GLOBAL TimeZone='UTC'", why, err) < 0)
         return -1;
@@ -128,7 +117,7 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return -1;
     if (o->session && engine_run(e, "SET allowed_configs=['TimeZone']", why, err) < 0)
         return -1;
-    return scan_stored(e, err);
+    return 0;
 }
 
 struct engine *engine_open(const struct engine_options *o, struct error *err)
@@ -175,7 +164,7 @@ int engine_lock(struct engine *e, struct error *err)
 
 static void disconnect(struct engine *e)
 {
-    stmt_cache_clear(e->cache);
+    stmt_cache_unprepare(e->cache); /* the verdicts stay */
     if (e->tidy)
         duckdb_destroy_prepare(&e->tidy);
     if (e->con)
@@ -196,12 +185,25 @@ int engine_reconnect(struct engine *e, struct error *err)
     return state == DuckDBSuccess ? 0 : error_set(err, ERR_INTERNAL, "the engine gives no new connection");
 }
 
+void engine_refused_objects(const struct engine *e, void (*fn)(void *ctx, const char *kind, const char *name, const char *why), void *ctx)
+{
+    struct stored *s = e->policy ? policy_stored(e->policy) : NULL;
+    for (uint32_t i = 0; s && i < stored_count(s); i++) {
+        const struct stored_object *o = stored_get(s, i);
+        char name[512];
+        snprintf(name, sizeof name, "%.160s.%.160s.%.160s", o->database, o->schema, o->name);
+        if (o->why)
+            fn(ctx, stored_kind_text(o->kind), name, o->why);
+    }
+}
+
 void engine_close(struct engine *e)
 {
     if (!e)
         return;
     disconnect(e);
     parquet_close(&e->parquet);
+    policy_free(e->policy);
     if (e->db)
         duckdb_close(&e->db);
     stmt_cache_free(e->cache);

@@ -4,6 +4,7 @@
 #include "engine/engine.h"
 #include "engine/engine_parquet.h"
 #include "engine/failure.h"
+#include "engine/policy.h"
 #include "engine/stmt_cache.h"
 #include <duckdb.h>
 #include <pthread.h>
@@ -37,7 +38,7 @@ struct engine {
     unsigned threads;
     struct stmt_cache *cache;
     bool cache_on;
-    bool stored_effects;     /* the database's own views, macros or tables name functions with effects: no text is known to be pure */
+    struct policy *policy;
     struct failure_hide hide;
     struct failure_context failure;
     duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */

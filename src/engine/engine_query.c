@@ -37,33 +37,53 @@ static int check_cancelled(struct engine *e, struct error *err)
     return error_set(err, ERR_CANCELLED, "the query was cancelled");
 }
 
-/* Neither in the cache nor a text that was seen: checks and prepares it, and keeps it if that is safe. */
-static int stream_prepare(struct stream *s, const char *sql, size_t len, struct error *err)
+/* Puts a fresh statement where it belongs: into the cache's entry when it may be kept, else it is the stream's own. */
+static void stream_take(struct stream *s, struct stmt *entry, duckdb_prepared_statement prepared, enum policy_effect effect)
+{
+    /* In a session a time zone, a variable or a view may change between two uses of the same text: there only the verdict is kept. */
+    bool keep = entry && effect == POLICY_KEEP && !s->session;
+    s->stmt = keep ? entry : &s->own;
+    s->stmt->prepared = prepared;
+    s->stmt->param_count = duckdb_nparams(prepared);
+    s->cache_use = keep ? CACHE_MISS : CACHE_BYPASS;
+    s->fresh_connection = effect >= POLICY_FRESH && !s->session;
+    if (effect == POLICY_SPENT)
+        s->engine->spent = true;
+}
+
+static int stream_judge(struct stream *s, char *text, size_t len, const char *sql, struct error *err)
 {
     struct engine *e = s->engine;
-    enum accept_effect effect = accept_effect(e, sql, len);
-    s->cache_use = CACHE_BYPASS;
-    s->fresh_connection = effect != ACCEPT_PURE && !s->session;
+    struct accepted a;
+    int rc = s->session ? session_prepare(e, text, len, &a, err) : accept_statement(e, text, len, &a, err);
+    if (rc < 0)
+        return -1;
+    /* A renamed text can be kept with its statement only: preparing it again would take the verdict anew. */
+    bool keep = e->cache_on && (!a.renamed || (a.effect == POLICY_KEEP && !s->session));
+    struct stmt *entry = keep ? stmt_cache_add(e->cache, sql, len) : NULL;
+    if (entry) {
+        entry->effect = (uint8_t)a.effect;
+        entry->renamed = a.renamed;
+    }
+    stream_take(s, entry, a.prepared, a.effect);
+    return 0;
+}
+
+/* The text has to be prepared, and judged before if it was never seen (entry NULL). */
+static int stream_prepare(struct stream *s, struct stmt *entry, const char *sql, size_t len, struct error *err)
+{
+    duckdb_prepared_statement prepared;
     char *text = malloc(len + 1);
     CHECK(text);
     memcpy(text, sql, len);
     text[len] = 0;
-    int rc = s->session ? session_prepare(e, text, len, &s->own.prepared, err) : accept_prepare(e, text, len, &s->own.prepared, err);
+    int rc;
+    if (!entry)
+        rc = stream_judge(s, text, len, sql, err);
+    else if ((rc = accept_again(s->engine, text, len, &prepared, err)) == 0)
+        stream_take(s, entry, prepared, entry->effect);
     free(text);
-    if (rc < 0)
-        return -1;
-    if (effect == ACCEPT_SPENT)
-        e->spent = true;
-    /* In a session a time zone, a variable or a view may change between two uses of the same text. */
-    s->stmt = effect == ACCEPT_PURE && e->cache_on && !s->session ? stmt_cache_add(e->cache, sql, len, s->own.prepared) : NULL;
-    if (s->stmt) {
-        s->own.prepared = NULL;
-        s->cache_use = CACHE_MISS;
-    } else {
-        s->own.param_count = duckdb_nparams(s->own.prepared);
-        s->stmt = &s->own;
-    }
-    return 0;
+    return rc;
 }
 
 static int stream_failed(struct stream *s, const char *message, int type, struct error *err)
@@ -147,9 +167,11 @@ static int stream_start(struct stream *s, const struct engine_query *q, struct e
     s->session = q->session;
     s->sql = q->sql;
     s->sql_len = q->sql_len;
-    s->stmt = q->session ? NULL : stmt_cache_find(e->cache, q->sql, q->sql_len);
+    struct stmt *entry = stmt_cache_find(e->cache, q->sql, q->sql_len);
     s->cache_use = CACHE_HIT;
-    if (!s->stmt && stream_prepare(s, q->sql, q->sql_len, err) < 0)
+    if (entry && entry->prepared)
+        s->stmt = entry;
+    else if (stream_prepare(s, entry, q->sql, q->sql_len, err) < 0)
         return -1;
     if (check_cancelled(e, err) < 0)
         return -1;

@@ -3,6 +3,8 @@
 #include "engine/engine_accept.h"
 #include "engine/session_grammar.h"
 
+#include <string.h>
+
 /* What the engine must take our own text for. */
 static duckdb_statement_type type_of(enum session_verb verb)
 {
@@ -14,19 +16,21 @@ static duckdb_statement_type type_of(enum session_verb verb)
     }
 }
 
-/* The select alone: the engine parses, binds and judges it as if it came by itself. */
-static int check_select(struct engine *e, struct session_statement *s, struct error *err)
+/* The select alone: the engine parses, judges and binds it as if it came by itself. Names that were replaced in it are in the statement too. */
+static int check_select(struct engine *e, struct session_statement *s, enum policy_effect *ret_effect, struct error *err)
 {
-    duckdb_prepared_statement alone = NULL;
+    struct accepted alone;
     if (s->select.len == 0)
         return 0;
     size_t len = s->select.len;
     CHECK(buf_append(&s->select, "", 1));
-    if (accept_prepare(e, s->select.data, len, &alone, err) < 0) {
+    if (accept_statement(e, s->select.data, len, &alone, err) < 0) {
         err->position = session_position(s, err->position, true);
         return -1;
     }
-    duckdb_destroy_prepare(&alone);
+    duckdb_destroy_prepare(&alone.prepared);
+    memcpy(s->text.data + s->text_at, s->select.data + s->select_at, s->len);
+    *ret_effect = alone.effect;
     return 0;
 }
 
@@ -58,18 +62,19 @@ static int prepare_own(struct engine *e, struct session_statement *s, duckdb_pre
     return rc;
 }
 
-int session_prepare(struct engine *e, const char *sql, size_t len, duckdb_prepared_statement *ret_statement, struct error *err)
+int session_prepare(struct engine *e, char *sql, size_t len, struct accepted *ret, struct error *err)
 {
     struct session_statement s;
     if (session_parse(sql, len, &s, err) < 0)
         return -1;
     if (s.verb == SESSION_NONE) {
         session_statement_free(&s);
-        return accept_prepare(e, sql, len, ret_statement, err);
+        return accept_statement(e, sql, len, ret, err);
     }
-    int rc = check_select(e, &s, err);
+    *ret = (struct accepted){.effect = POLICY_ONCE, .renamed = true}; /* what is prepared is our own text: no verdict on the client's to be kept */
+    int rc = check_select(e, &s, &ret->effect, err);
     if (rc == 0)
-        rc = prepare_own(e, &s, ret_statement, err);
+        rc = prepare_own(e, &s, &ret->prepared, err);
     session_statement_free(&s);
     return rc;
 }

@@ -202,10 +202,19 @@ static int attach(struct engine *e, const struct engine_options *o, const struct
     }
 }
 
-int sources_attach(struct engine *e, const struct engine_options *o, struct error *err)
+int sources_attach(struct engine *e, const struct engine_options *o, bool databases, struct error *err)
 {
+    for (size_t i = 0, remote = 0; i < o->source_count; i++) {
+        char address[32];
+        if (!source_is_remote(&o->sources[i].def))
+            continue;
+        snprintf(address, sizeof address, " (240.0.0.%zu)", ++remote); /* as libpq writes it behind the name */
+        failure_hide_noise(&e->hide, address);
+    }
     for (size_t i = 0; i < o->source_count; i++) {
         const struct engine_source *x = &o->sources[i];
+        if ((x->def.type == SOURCE_IS_duckdb) != databases)
+            continue;
         failure_hide_secret(&e->hide, x->password);
         failure_hide_secret(&e->hide, x->key_id);
         failure_hide_secret(&e->hide, x->secret);
@@ -222,6 +231,28 @@ int sources_attach(struct engine *e, const struct engine_options *o, struct erro
     return 0;
 }
 
+/* With a slash at its end; false: the source has no files. */
+static bool file_prefix(const struct source *s, char *ret, size_t cap)
+{
+    if (s->type == SOURCE_IS_s3)
+        snprintf(ret, cap, "s3://%s/%s", s->bucket, s->prefix);
+    else if (s->type == SOURCE_IS_files)
+        snprintf(ret, cap, "%s%s", s->path, s->path[strlen(s->path) - 1] == '/' ? "" : "/");
+    return s->type == SOURCE_IS_s3 || s->type == SOURCE_IS_files;
+}
+
+size_t sources_file_prefixes(const struct engine_options *o, char **ret)
+{
+    size_t n = 0;
+    char path[4200];
+    for (size_t i = 0; i < o->source_count; i++)
+        if (file_prefix(&o->sources[i].def, path, sizeof path)) {
+            ret[n] = strdup(path);
+            CHECK(ret[n++]);
+        }
+    return n;
+}
+
 int sources_allow_paths(struct engine *e, const struct engine_options *o, struct error *err)
 {
     struct sql q = sql_new();
@@ -230,11 +261,7 @@ int sources_allow_paths(struct engine *e, const struct engine_options *o, struct
     for (size_t i = 0; i < o->source_count; i++) {
         const struct source *s = &o->sources[i].def;
         char path[4200];
-        if (s->type == SOURCE_IS_s3)
-            snprintf(path, sizeof path, "s3://%s/%s", s->bucket, s->prefix);
-        else if (s->type == SOURCE_IS_files)
-            snprintf(path, sizeof path, "%s%s", s->path, s->path[strlen(s->path) - 1] == '/' ? "" : "/");
-        else
+        if (!file_prefix(s, path, sizeof path))
             continue;
         put_text(&q, last ? ", " : "", path);
         last = s;

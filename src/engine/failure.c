@@ -34,6 +34,8 @@ void failure_hide_add(struct failure_hide *h, const char *text, const char *show
         add(h, text, shown, false);
 }
 
+void failure_hide_noise(struct failure_hide *h, const char *text) { add(h, text, "", true); }
+
 #define SECRET_LEAST_BYTES 4
 
 void failure_hide_secret(struct failure_hide *h, const char *secret)

@@ -22,6 +22,8 @@ void failure_hide_add(struct failure_hide *h, const char *text, const char *show
 void failure_hide_path(struct failure_hide *h, const char *path, const char *shown);
 /* A secret: it is replaced wherever it stands, also in quoted or escaped form. "" and what is too short to be told from ordinary text is passed over. */
 void failure_hide_secret(struct failure_hide *h, const char *secret);
+/* A text that says nothing to people: it is taken out wherever it stands. */
+void failure_hide_noise(struct failure_hide *h, const char *text);
 void failure_hide_free(struct failure_hide *h);
 
 struct failure_context {

@@ -1,6 +1,5 @@
 /* Explicit types of parameters: the engine casts the value itself, by SELECT CAST($1 AS type). Runs in the worker. */
 #include "engine/params_shape.h"
-#include "engine/sqltext.h"
 #include "engine/type_text.h"
 #include "engine/vector_value.h"
 
@@ -34,7 +33,7 @@ int caster_get(struct binder *b, const char *text)
     if (b->caster_count == PARAM_CASTERS_MAX)
         return param_error(b, "more than %d different explicit types", PARAM_CASTERS_MAX);
     size_t len = strlen(text);
-    if (!type_text_valid(text, len) || sql_effect(text, len) != SQL_PURE)
+    if (!type_text_valid(text, len))
         return param_error(b, "\"%.200s\" is not the name of a type", text);
     if (caster_make(b, text, &b->casters[b->caster_count]) < 0)
         return -1;

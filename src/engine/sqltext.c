@@ -1,13 +1,10 @@
 /* SQL as plain text (see the header). Knows nothing of DuckDB's library. Runs in the worker. */
 #include "engine/sqltext.h"
 
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
-#define WORD_MAX 64 /* longer words are in none of the tables */
 
 static bool word_start(unsigned char c)
 {
@@ -226,129 +223,18 @@ size_t sql_explain_inner(const char *sql, size_t len)
     return inner;
 }
 
-/* Sorted: looked up by bisection. Every function of the engine with side effects, and every table function, is here or in the list of
- * harmless ones of test/unit/test_engine_effects.c, which fails when a new library brings one that is in neither. */
-static const struct {
-    const char *word;
-    enum sql_effect effect;
-} effects[] = {
-    {"add_parquet_key", SQL_PROCESS},
-    {"arrow_scan", SQL_PROCESS}, /* takes raw addresses */
-    {"arrow_scan_dumb", SQL_PROCESS},
-    {"checkpoint", SQL_NOT_PURE},
-    {"copy_database", SQL_PROCESS},
-    {"current_connection_id", SQL_NOT_PURE},
-    {"current_localtime", SQL_NOT_PURE}, /* folded to a constant when the statement is prepared, with the next one as well */
-    {"current_localtimestamp", SQL_NOT_PURE},
-    {"current_query", SQL_NOT_PURE},
-    {"current_query_id", SQL_NOT_PURE},
-    {"current_transaction_id", SQL_NOT_PURE},
-    {"currval", SQL_NOT_PURE},
-    {"disable_checkpoint_on_shutdown", SQL_PROCESS},
-    {"disable_logging", SQL_PROCESS},
-    {"disable_object_cache", SQL_PROCESS},
-    {"disable_optimizer", SQL_PROCESS},
-    {"disable_peg_parser", SQL_PROCESS},
-    {"disable_print_progress_bar", SQL_PROCESS},
-    {"disable_profile", SQL_PROCESS},
-    {"disable_profiling", SQL_PROCESS},
-    {"disable_progress_bar", SQL_PROCESS},
-    {"disable_verification", SQL_PROCESS},
-    {"disable_verify_external", SQL_PROCESS},
-    {"disable_verify_fetch_row", SQL_PROCESS},
-    {"disable_verify_parallelism", SQL_PROCESS},
-    {"disable_verify_serializer", SQL_PROCESS},
-    {"enable_checkpoint_on_shutdown", SQL_PROCESS},
-    {"enable_logging", SQL_PROCESS},
-    {"enable_object_cache", SQL_PROCESS},
-    {"enable_optimizer", SQL_PROCESS},
-    {"enable_peg_parser", SQL_PROCESS},
-    {"enable_print_progress_bar", SQL_PROCESS},
-    {"enable_profile", SQL_PROCESS},
-    {"enable_profiling", SQL_PROCESS},
-    {"enable_progress_bar", SQL_PROCESS},
-    {"enable_verification", SQL_PROCESS},
-    {"force_checkpoint", SQL_NOT_PURE},
-    {"getvariable", SQL_NOT_PURE},
-    {"import_database", SQL_PROCESS},
-    {"json_execute_serialized_sql", SQL_PROCESS}, /* hides any other name */
-    {"localtime", SQL_NOT_PURE},
-    {"localtimestamp", SQL_NOT_PURE},
-    {"nextval", SQL_NOT_PURE},
-    {"query", SQL_PROCESS}, /* with a text that is put together, hides any other name */
-    {"query_table", SQL_NOT_PURE},
-    {"sample", SQL_NOT_PURE}, /* the sample of a prepared statement is drawn once, for all its executions */
-    {"seq_scan", SQL_NOT_PURE},
-    {"setseed", SQL_NOT_PURE},
-    {"tablesample", SQL_NOT_PURE},
-    {"truncate_duckdb_logs", SQL_PROCESS},
-    {"verify_external", SQL_PROCESS},
-    {"verify_fetch_row", SQL_PROCESS},
-    {"verify_parallelism", SQL_PROCESS},
-    {"verify_serializer", SQL_PROCESS},
-    {"write_log", SQL_PROCESS},
-};
-
-static int by_word(const void *key, const void *row)
+const char *sql_main_kind(const char *sql, size_t len)
 {
-    return strcmp(key, *(const char *const *)row);
-}
-
-static enum sql_effect word_effect(const char *s, size_t len)
-{
-    char low[WORD_MAX];
-    if (len >= sizeof low)
-        return SQL_PURE;
-    for (size_t i = 0; i < len; i++)
-        low[i] = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] | 0x20) : s[i];
-    low[len] = 0;
-    const char *const *row = bsearch(low, effects, LENGTH(effects), sizeof *effects, by_word);
-    return row ? effects[(size_t)((const char *)row - (const char *)effects) / sizeof *effects].effect : SQL_PURE;
-}
-
-/* The word that ends at `end` is called as a function. */
-static bool is_called(const char *sql, size_t len, size_t end, size_t *ret_behind)
-{
-    if (end < len && sql[end] == '"')
-        end++;
-    end = skip_blanks(sql, len, end);
-    *ret_behind = end + 1;
-    return end < len && sql[end] == '(';
-}
-
-/* The argument list that starts at pos is one plain string: its words are in the text, and so are looked at like all others. */
-static bool is_one_string(const char *sql, size_t len, size_t pos)
-{
-    struct sql_token t = sql_next(sql, len, &pos), close = sql_next(sql, len, &pos);
-    return t.kind == SQL_QUOTED && sql[t.begin] == '\'' && close.kind == SQL_OTHER && sql[close.begin] == ')';
-}
-
-static enum sql_effect effect_at(const char *sql, size_t len, size_t begin, size_t end)
-{
-    enum sql_effect e = word_effect(sql + begin, end - begin);
-    size_t behind;
-    if (e != SQL_PROCESS)
-        return e;
-    if (!is_called(sql, len, end, &behind))
-        return SQL_NOT_PURE; /* a column of that name, say; kept off the cache all the same */
-    bool is_query = end - begin == 5; /* "query": the only name of that length */
-    return is_query && is_one_string(sql, len, behind) ? SQL_NOT_PURE : SQL_PROCESS;
-}
-
-enum sql_effect sql_effect(const char *sql, size_t len)
-{
-    enum sql_effect worst = SQL_PURE;
-    for (size_t i = 0; i < len;) {
-        size_t begin = i;
-        while (i < len && (unsigned char)sql[i] < 0x80 && word_part((unsigned char)sql[i]))
-            i++;
-        if (i > begin) {
-            enum sql_effect e = effect_at(sql, len, begin, i);
-            if (e > worst)
-                worst = e;
-        } else {
-            i++;
-        }
+    static const char *const kinds[] = {"INSERT", "UPDATE", "DELETE", "MERGE"};
+    size_t pos = 0, depth = 0;
+    for (struct sql_token t = first_token(sql, len, &pos); t.kind != SQL_END; t = sql_next(sql, len, &pos)) {
+        if (t.kind == SQL_OTHER)
+            depth += (size_t)(sql[t.begin] == '(') - (size_t)(sql[t.begin] == ')');
+        for (size_t i = 0; i < LENGTH(kinds) && depth == 0; i++)
+            if (sql_token_is(sql, &t, kinds[i]))
+                return kinds[i];
+        if (depth == 0 && sql_token_is(sql, &t, "pivot"))
+            return "PIVOT";
     }
-    return worst;
+    return NULL;
 }

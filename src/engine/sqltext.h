@@ -16,7 +16,7 @@ struct sql_token {
  * one that never ends runs to the end of the text. */
 struct sql_token sql_next(const char *sql, size_t len, size_t *pos);
 
-bool sql_token_is(const char *sql, const struct sql_token *t, const char *word); /* word in lower case */
+bool sql_token_is(const char *sql, const struct sql_token *t, const char *word); /* in any case */
 
 /* Statements that hold at least one token, as the semicolons separate them. */
 size_t sql_count_statements(const char *sql, size_t len);
@@ -30,11 +30,6 @@ const char *sql_ends_transaction(const char *sql, size_t len);
 /* Offset of the statement inside EXPLAIN [ANALYZE] [(options)], or 0 when the text does not start with EXPLAIN. */
 size_t sql_explain_inner(const char *sql, size_t len);
 
-/* What a text may do beyond answering, as far as its words can tell. The words are looked for everywhere, also in quotes and comments:
- * a text that names one for another reason only loses the statement cache. */
-enum sql_effect {
-    SQL_PURE,      /* none of the known names */
-    SQL_NOT_PURE,  /* names something that depends on, or changes, the state of the connection */
-    SQL_PROCESS,   /* calls something that changes the process for every later query (logging, profiling, the parser), or may hide such a call */
-};
-enum sql_effect sql_effect(const char *sql, size_t len);
+/* The kind of a statement whose first word does not tell it, of those that are no SELECT: WITH .. INSERT, UPDATE, DELETE, MERGE, and PIVOT.
+ * NULL: none of these. */
+const char *sql_main_kind(const char *sql, size_t len);

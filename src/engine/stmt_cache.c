@@ -92,7 +92,7 @@ static void drop(struct stmt_cache *c, struct stmt *s)
     free(s);
 }
 
-struct stmt *stmt_cache_add(struct stmt_cache *c, const char *text, size_t len, duckdb_prepared_statement prepared)
+struct stmt *stmt_cache_add(struct stmt_cache *c, const char *text, size_t len)
 {
     if (c->entries_max == 0 || len > STMT_CACHE_TEXT_MAX)
         return NULL;
@@ -105,14 +105,24 @@ struct stmt *stmt_cache_add(struct stmt_cache *c, const char *text, size_t len, 
     memcpy(s->text, text, len);
     s->text_len = len;
     s->hash = text_hash(text, len);
-    s->prepared = prepared;
-    s->param_count = duckdb_nparams(prepared);
     s->chain = c->buckets[s->hash & c->bucket_mask];
     c->buckets[s->hash & c->bucket_mask] = s;
     list_push(c, s);
     c->entries++;
     c->bytes += len;
     return s;
+}
+
+void stmt_cache_unprepare(struct stmt_cache *c)
+{
+    struct stmt *older;
+    for (struct stmt *s = c->newest; s; s = older) {
+        older = s->older;
+        if (s->renamed)
+            drop(c, s);
+        else
+            stmt_release(s);
+    }
 }
 
 void stmt_cache_clear(struct stmt_cache *c)

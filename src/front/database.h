@@ -1,15 +1,31 @@
-/* What the file system says about the served database file. Runs in the front. */
+/* What the supervisor told about the database file, for those who ask: readiness, status, metrics. Opens nothing itself. Runs in the front. */
 #pragma once
+#include "core/buf.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DATABASE_VERSION_BYTES 80
+struct front;
+struct control_database;
 
-struct database_facts {
-    char version[DATABASE_VERSION_BYTES]; /* changes whenever the file is replaced or written; "" for no file */
-    bool wal_present;                     /* a write-ahead log lies beside it */
-    int64_t wal_bytes;
+#define DATABASE_VERSION_BYTES 17
+
+void database_init(struct front *f);
+/* The supervisor's message: kept, logged where it matters to callers, and whoever waits for a reload is answered. */
+void database_told(struct front *f, const struct control_database *m);
+/* The version that a number stands for: 16 hexadecimal digits; "" for 0. */
+void database_version_text(uint64_t version, char ret[DATABASE_VERSION_BYTES]);
+
+/* Bulkhead-Database-Version on an answer, unless it is 0. */
+struct exchange;
+void database_version_header(struct exchange *x, uint64_t version);
+
+/* The checks "database" and "wal" of GET /readyz: each is ok or not, with what to say of it (no paths in it). The database's decides
+ * readiness; the log's never does, it only makes the server degraded. */
+struct database_checks {
+    bool database_ok, degraded, wal_ok;
+    char database[700], wal[320];
 };
-
-/* Looks now. An empty path is the database in memory. */
-void database_look(const char *path, struct database_facts *ret);
+void database_check(const struct front *f, bool has_workers, struct database_checks *ret);
+/* The member "database" of GET /v1/status, from its brace on. */
+void database_put_status(const struct front *f, struct buf *b);
+void database_put_metrics(const struct front *f, struct buf *b);

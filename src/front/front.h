@@ -14,6 +14,7 @@
 struct lanes;
 struct query;
 struct registry;
+struct reload;
 struct sessions;
 struct waiter;
 
@@ -43,6 +44,9 @@ struct front {
     struct query *queries; /* those that live, newest first */
     unsigned query_count;
     struct registry *registry;
+    struct control_database database; /* what the supervisor told of it */
+    struct reload *reloads;           /* those who wait for theirs (admin.c) */
+    uint32_t last_reload;
     struct waiter *waiters; /* those who want to hear of a query's end */
     bool draining;
     bool listening_unix;

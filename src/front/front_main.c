@@ -2,6 +2,8 @@
  * control channel with the supervisor. Links no engine. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "front/admin.h"
+#include "front/database.h"
 #include "front/front.h"
 #include "front/inherited.h"
 #include "front/pool_setup.h"
@@ -170,8 +172,15 @@ static void on_message(struct front *f, const union control_message *m, const in
     case CONTROL_TLS:
         inherited_new_tls(f, fds[0]);
         break;
+    case CONTROL_DATABASE:
+        database_told(f, &m->database);
+        break;
+    case CONTROL_RETIRE:
+        pool_retire(f->pool, m->replace.worker);
+        break;
     case CONTROL_DRAIN:
         f->draining = true;
+        admin_drain(f);
         http_server_drain(f->http);
         pool_drain(f->pool);
         waiters_tell_all(f);
@@ -232,6 +241,7 @@ static int start(struct front *f, int listeners, struct error *err)
         return -1;
     close(FRONT_FD_CONFIG);
     set_log(f);
+    database_init(f);
     auth_init(&f->auth);
     keys_on_revoked(f->auth.keys, queries_revoked, f);
     auth_configure(&f->auth, f->cfg);

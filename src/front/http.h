@@ -110,6 +110,8 @@ void exchange_problem(struct exchange *x, const struct error *err, const char *q
  * Sends what it can at once: head and first body bytes leave in one writev. Never calls sent or gone before it returns (the next
  * turn of the loop does). A user must be set (CHECK). With a content_length the answer is complete, and sent is called, with its last byte: no exchange_finish. */
 void exchange_stream(struct exchange *x, int status, const char *content_type, int64_t content_length, const struct body_source *src);
+/* Tells now what exchange_stream has left for the next turn, if it has. May call sent or gone before it returns. */
+void exchange_tell(struct exchange *x);
 /* The source has more bytes. May call sent or gone before it returns. */
 void exchange_resume(struct exchange *x);
 /* The source has, or will have after what it holds now, no more bytes (chunked: the last chunk follows). May call sent or gone.

@@ -241,7 +241,10 @@ static void put_signal(struct buf *b, int signal)
 static void put_extras(struct buf *b, const struct error *err)
 {
     switch (err->code) {
-    case ERR_FORBIDDEN: put_field(b, "what", err->what); break;
+    case ERR_FORBIDDEN:
+        put_field(b, "what", err->what);
+        put_count(b, "position", err->position);
+        break;
     case ERR_SOURCE: put_field(b, "source", err->source); break;
     case ERR_SQL:
         put_field(b, "error_type", err->error_type);

@@ -239,6 +239,14 @@ void exchange_stream(struct exchange *x, int status, const char *content_type, i
     pump(c, true);
 }
 
+void exchange_tell(struct exchange *x)
+{
+    struct conn *c = x->conn;
+    CHECK(c->state == CONN_STREAM);
+    if (c->st.deferred)
+        stream_continue(c);
+}
+
 void exchange_resume(struct exchange *x)
 {
     struct conn *c = x->conn;

@@ -42,19 +42,16 @@ void info_readyz(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
     struct pool_counts c = pool_count(f->pool);
-    const char *trouble = pool_trouble(f->pool);
     bool workers = c.idle + c.busy + c.draining > 0;
-    bool database = workers || !trouble[0];
-    bool ready = workers && database && !f->draining;
     char text[160];
-    struct database_facts db;
-    database_look(f->cfg->database.path, &db);
-    buf_printf(&b, "{\"ready\":%s,\"checks\":{", ready ? "true" : "false");
+    struct database_checks db;
+    database_check(f, workers, &db);
+    bool ready = workers && db.database_ok && !f->draining;
+    buf_printf(&b, "{\"ready\":%s,\"degraded\":%s,\"checks\":{", ready ? "true" : "false", db.degraded ? "true" : "false");
     snprintf(text, sizeof text, "%u idle, %u busy, %u delivering", c.idle, c.busy, c.draining);
     put_check(&b, "workers", workers, text);
-    put_check(&b, "database", database, trouble[0] ? trouble : workers ? "open" : "no worker has opened it yet");
-    snprintf(text, sizeof text, db.wal_present ? "present, %" PRId64 " bytes: readers replay it, recover with a writer" : "none", db.wal_bytes);
-    put_check(&b, "wal", true, text);
+    put_check(&b, "database", db.database_ok && !(workers && f->database.state == DATABASE_REFUSED), db.database);
+    put_check(&b, "wal", db.wal_ok, db.wal);
     snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
     put_check(&b, "limits", true, text);
     if (f->draining)
@@ -151,8 +148,6 @@ void info_status(struct front *f, struct exchange *x)
 {
     struct buf b = BUF_INIT(TEXT_MAX_BYTES);
     struct pool_counts c = pool_count(f->pool);
-    struct database_facts db;
-    database_look(f->cfg->database.path, &db);
     buf_printf(&b, "{\"version\":\"%s\",\"uptime_s\":%.3f,\"front\":{\"pid\":%d},\"supervisor\":{\"pid\":%d},\"workers\":[", BULKHEAD_VERSION,
                (double)(clock_now_ns() - atomic_load(&f->page->started_ns)) / 1e9, (int)getpid(), atomic_load(&f->page->supervisor_pid));
     bool first = true;
@@ -165,14 +160,9 @@ void info_status(struct front *f, struct exchange *x)
     put_queue(&b, f, &c);
     buf_puts(&b, ",\"sessions\":[");
     sessions_write(f, &b, NULL);
-    buf_puts(&b, "],\"database\":{\"path\":");
-    put_string(&b, f->cfg->database.path);
-    buf_puts(&b, ",\"version\":");
-    if (db.version[0])
-        put_string(&b, db.version);
-    else
-        buf_puts(&b, "null");
-    buf_printf(&b, ",\"wal_bytes\":%" PRId64 "},\"limits\":[", db.wal_bytes);
+    buf_puts(&b, "],\"database\":");
+    database_put_status(f, &b);
+    buf_puts(&b, ",\"limits\":[");
     put_limits(&b, f);
     buf_puts(&b, "]}\n");
     exchange_answer(x, 200, "application/json", b.data, b.len);

@@ -124,10 +124,7 @@ static void put_processes(struct buf *b, const struct front *f)
 
 static void put_database(struct buf *b, const struct front *f)
 {
-    struct database_facts db;
-    database_look(f->cfg->database.path, &db);
-    put_one(b, "bulkhead_wal_present", "gauge", "1: a write-ahead log lies beside the database file.", db.wal_present);
-    put_one(b, "bulkhead_wal_bytes", "gauge", "Size of that write-ahead log.", (uint64_t)db.wal_bytes);
+    database_put_metrics(f, b);
     put_one(b, "bulkhead_spool_bytes", "gauge", "Bytes of results in the spool; this build has none.", 0);
     const struct sessions_counts *c = sessions_counts(f->sessions);
     put_one(b, "bulkhead_sessions", "gauge", "Open sessions.", sessions_count(f->sessions));

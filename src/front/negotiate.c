@@ -70,25 +70,101 @@ static bool is_absent(const char *header)
     return !header || !accept_next(&header, &item);
 }
 
-int negotiate(enum result_format asked, const char *accept, struct negotiated *ret, struct error *err)
+static int choose_format(const struct wishes *w, enum result_format *ret, struct error *err)
 {
-    enum result_format f = asked != FORMAT_COUNT ? asked : is_absent(accept) ? FORMAT_JSON : best_format(accept);
-    if (f == FORMAT_COUNT) {
-        struct buf list = BUF_INIT((size_t)1024);
-        for (int i = 0; i < FORMAT_COUNT; i++)
-            if (format_is_public((enum result_format)i))
-                (void)buf_printf(&list, "%s%s", list.len ? ", " : "", format_media_type((enum result_format)i));
-        error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: %.*s", (int)list.len,
-                  (const char *)list.data);
-        buf_free(&list);
-        return -1;
+    *ret = w->format != FORMAT_COUNT ? w->format : is_absent(w->accept) ? FORMAT_JSON : best_format(w->accept);
+    if (*ret != FORMAT_COUNT)
+        return 0;
+    struct buf list = BUF_INIT((size_t)1024);
+    for (int i = 0; i < FORMAT_COUNT; i++)
+        if (format_is_public((enum result_format)i))
+            (void)buf_printf(&list, "%s%s", list.len ? ", " : "", format_media_type((enum result_format)i));
+    error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: %.*s", (int)list.len,
+              (const char *)list.data);
+    buf_free(&list);
+    return -1;
+}
+
+/* What Accept-Encoding says of each coding; -1: nothing. */
+struct codings {
+    int zstd, gzip, identity, any;
+};
+
+static int *quality_of(struct codings *c, const struct accept_item *item)
+{
+    if (accept_is(item, "zstd"))
+        return &c->zstd;
+    if (accept_is(item, "gzip") || accept_is(item, "x-gzip"))
+        return &c->gzip;
+    if (accept_is(item, "identity"))
+        return &c->identity;
+    return accept_is(item, "*") ? &c->any : NULL;
+}
+
+static struct codings read_codings(const char *header)
+{
+    struct codings c = {-1, -1, -1, -1};
+    struct accept_item item;
+    while (header && accept_next(&header, &item)) {
+        int *q = quality_of(&c, &item);
+        if (q && item.q > *q)
+            *q = item.q;
     }
-    *ret = (struct negotiated){.format = f};
+    return c;
+}
+
+/* zstd before gzip where both are liked the same; none where that is liked better. `*` names nothing, but may refuse what is not named. */
+static int choose_coding(const char *header, bool only_if_must, enum result_coding *ret, struct error *err)
+{
+    struct codings c = read_codings(header);
+    bool must = c.identity == 0 || (c.identity < 0 && c.any == 0);
+    if (must && c.zstd < 0)
+        c.zstd = c.any;
+    if (must && c.gzip < 0)
+        c.gzip = c.any;
+    enum result_coding best = c.zstd >= c.gzip ? CODING_ZSTD : CODING_GZIP;
+    int q = best == CODING_ZSTD ? c.zstd : c.gzip;
+    *ret = CODING_NONE;
+    if (must && q <= 0)
+        return error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted encodings can be given; available: zstd, gzip, identity");
+    if (must || (q > 0 && q >= c.identity && !only_if_must))
+        *ret = best;
+    return 0;
+}
+
+/* Whether a range for Arrow has zstd among its `codecs`. */
+static bool asks_for_zstd_inside(const char *accept)
+{
+    struct accept_item range;
+    const char *v;
+    size_t n;
+    while (accept && accept_next(&accept, &range)) {
+        if (range.q <= 0 || !accept_is(&range, format_media_type(FORMAT_ARROW)) || !accept_param(&range, "codecs", &v, &n))
+            continue;
+        for (size_t i = 0; i + 4 <= n; i++)
+            if (strncasecmp(v + i, "zstd", 4) == 0)
+                return true;
+    }
+    return false;
+}
+
+int negotiate(const struct wishes *w, struct negotiated *ret, struct error *err)
+{
+    struct negotiated n = {.coding = CODING_NONE};
+    if (choose_format(w, &n.format, err) < 0)
+        return -1;
+    bool compresses_itself = n.format == FORMAT_ARROW || n.format == FORMAT_PARQUET;
+    if (choose_coding(w->accept_encoding, compresses_itself, &n.coding, err) < 0)
+        return -1;
+    if (n.format == FORMAT_ARROW && asks_for_zstd_inside(w->accept))
+        n.ipc_coding = CODING_ZSTD;
+    *ret = n;
     return 0;
 }
 
 const char *negotiated_content_type(const struct negotiated *n)
 {
-    /* How the text is to be read would else be guessed: CSV's charset and header line have no other place. */
-    return n->format == FORMAT_CSV ? "text/csv; charset=utf-8; header=present" : format_media_type(n->format);
+    if (n->format == FORMAT_CSV) /* how the text is to be read would else be guessed: charset and header line have no other place */
+        return "text/csv; charset=utf-8; header=present";
+    return n->ipc_coding == CODING_ZSTD ? "application/vnd.apache.arrow.stream; codecs=zstd" : format_media_type(n->format);
 }

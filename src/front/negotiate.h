@@ -5,11 +5,19 @@
 
 struct negotiated {
     enum result_format format;
+    enum result_coding coding;     /* Content-Encoding */
+    enum result_coding ipc_coding; /* of the buffers inside an Arrow stream */
 };
 
-/* `asked`: the request's own word, which counts more than the header (many clients send that by themselves); FORMAT_COUNT: none.
- * `accept`: the header; NULL: absent. 0, or -1 with *err (not_acceptable, with what there is). */
-int negotiate(enum result_format asked, const char *accept, struct negotiated *ret, struct error *err);
+/* What the request says. Headers: NULL when absent. */
+struct wishes {
+    enum result_format format; /* the request's own word; FORMAT_COUNT: none */
+    const char *accept, *accept_encoding;
+};
+
+/* The request's own word counts more than Accept, which many clients send by themselves. Arrow and Parquet are compressed as a whole only for who
+ * refuses anything else: their readers ask for it inside. 0, or -1 with *err (not_acceptable, with what there is). */
+int negotiate(const struct wishes *w, struct negotiated *ret, struct error *err);
 
 /* The value of Content-Type, with parameters. */
 const char *negotiated_content_type(const struct negotiated *n);

@@ -2,6 +2,7 @@
  * nothing here copies or reads them. Runs in the front. */
 #include "core/clock.h"
 #include "front/caller.h"
+#include "front/database.h"
 #include "front/negotiate.h"
 #include "front/query.h"
 #include "front/query_request.h"
@@ -120,8 +121,11 @@ static void start_stream(struct query *q, int64_t length)
     q->head_sent = true;
     tell_reset(q);
     if (!q->schema) {
+        database_version_header(q->x, q->job->version);
         exchange_add_header(q->x, "Content-Security-Policy", "sandbox");
-        exchange_add_header(q->x, "Vary", "Accept");
+        exchange_add_header(q->x, "Vary", "Accept, Accept-Encoding");
+        if (q->form.coding != CODING_NONE)
+            exchange_add_header(q->x, "Content-Encoding", coding_name(q->form.coding));
         if (q->job->truncated && q->form.format != FORMAT_JSON) /* JSON says so itself; known here only if it ended before the head left */
             exchange_add_header(q->x, "Bulkhead-Truncated", "true");
     }
@@ -185,12 +189,15 @@ static void on_end(struct job *job)
         finish_cancelled(q, CLIENT_LEFT);
         return;
     }
-    if (q->without_body)
+    if (q->without_body) {
         answer_head(q);
-    else if (q->head_sent)
+    } else if (q->head_sent) {
         exchange_finish(q->x);
-    else
+    } else {
+        struct exchange *x = q->x;
         start_stream(q, (int64_t)ring_reader_ready(&job->worker->reader));
+        exchange_tell(x); /* a small answer is out: its worker is for the next job, without another turn of the loop */
+    }
 }
 
 static void on_failed(struct job *job)
@@ -353,7 +360,8 @@ static int read_request(struct query *q, struct query_request *r, struct error *
 {
     if (parse(q, r, err) < 0)
         return -1;
-    if (negotiate(r->format, exchange_header(q->x, "Accept"), &q->form, err) == 0)
+    struct wishes wishes = {r->format, exchange_header(q->x, "Accept"), exchange_header(q->x, "Accept-Encoding")};
+    if (negotiate(&wishes, &q->form, err) == 0)
         return 0;
     query_request_clear(r);
     return -1;
@@ -403,7 +411,10 @@ void query_post(struct front *f, struct exchange *x)
     j->params_len = r.params_len;
     j->timeout_ms = r.timeout_ms;
     j->max_rows = r.max_rows;
+    j->max_bytes = (uint64_t)f->cfg->limits.max_result_bytes;
     j->format = q->form.format;
+    j->coding = q->form.coding;
+    j->ipc_coding = q->form.ipc_coding;
     j->big_numbers_as_text = r.big_numbers_as_text;
     free(r.session);
     free(r.sources);

@@ -1,5 +1,6 @@
 /* The table of routes, who may use each, and whom the HTTP server tells how an answer fared. Runs in the front. */
 #include "core/clock.h"
+#include "front/admin.h"
 #include "front/front.h"
 #include "front/sessions_http.h"
 
@@ -33,6 +34,7 @@ static const struct route routes[] = {
     {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_ANALYST, .flags = UNMETERED},
     {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
+    {HTTP_M_POST, "/v1/admin/reload", admin_reload, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_GET, "/healthz", info_healthz},
     {HTTP_M_GET, "/readyz", info_readyz},
     {HTTP_M_GET, "/metrics", info_metrics, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},

@@ -35,7 +35,11 @@ static struct rule rule_of(uint32_t type)
         r.bytes = sizeof(struct control_start_failed);
         break;
     case CONTROL_REPLACE:
+    case CONTROL_RETIRE:
         r.bytes = sizeof(struct control_replace);
+        break;
+    case CONTROL_DATABASE:
+        r.bytes = sizeof(struct control_database);
         break;
     case CONTROL_WANT:
         r.bytes = sizeof(struct control_want);
@@ -69,6 +73,11 @@ static bool fields_are_sound(const union control_message *m)
     case CONTROL_WANT:
         return m->want.want != 0 && (m->want.kind == WORKER_KIND_SESSION || m->want.kind == WORKER_KIND_SOURCES) &&
                memchr(m->want.set, 0, sizeof m->want.set) && source_set_valid(m->want.set);
+    case CONTROL_DATABASE:
+        return m->database.state < DATABASE_STATES && memchr(m->database.holder, 0, sizeof m->database.holder) &&
+               memchr(m->database.text, 0, sizeof m->database.text);
+    case CONTROL_RELOAD:
+        return m->plain.flags != 0;
     case CONTROL_SOURCES_CHANGED:
         return memchr(m->set.set, 0, sizeof m->set.set) && source_set_valid(m->set.set);
     default:

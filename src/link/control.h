@@ -81,7 +81,8 @@ struct control_assign {
     uint32_t kind; /* enum worker_kind */
     uint64_t request_bytes;
     uint32_t want; /* the request it answers; 0: it is for the pool */
-    uint32_t pad;
+    uint32_t supersedes; /* a worker of the pool that goes as soon as it is free; 0: none */
+    uint64_t version; /* of the database file that it has open (publish/identity.h); 0: none */
 };
 struct control_want {
     uint32_t type;
@@ -120,13 +121,35 @@ struct control_start_failed {
 struct control_replace {
     uint32_t type;
     uint32_t worker;
-    uint32_t reason; /* DEATH_SPENT or DEATH_LINK */
+    uint32_t reason; /* DEATH_SPENT or DEATH_LINK; RETIRE: DEATH_RETIRED */
     uint32_t pad;
 };
-#define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED */
+/* What the supervisor knows of the database file. */
+enum database_state {
+    DATABASE_STARTING, /* no worker has opened it yet */
+    DATABASE_SERVED,
+    DATABASE_SWAPPING, /* a newer version is there, and workers come to it */
+    DATABASE_REFUSED,  /* what is there can't be opened (text); the last good version is served */
+    DATABASE_PAUSED,   /* given up to somebody who changes it in place (holder) */
+    DATABASE_STATES
+};
+struct control_database {
     uint32_t type;
-    uint32_t flags;
+    uint32_t state;      /* enum database_state */
+    uint64_t version;    /* that workers serve; 0: none */
+    int64_t wal_bytes;   /* of the log beside it; -1: none */
+    int64_t wal_mtime_s; /* seconds since 1970 */
+    int32_t holder_pid;  /* who writes to it, or has the lock of the write path; 0: nobody, or it can't be named */
+    uint32_t in_place;   /* the holder needs the file for itself */
+    uint32_t reload;     /* this request to reload, and all before it, are over: done, or REFUSED; 0: none */
+    uint32_t pad;
+    char holder[160];    /* its command */
+    char text[512];
+};
+#define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
+struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD */
+    uint32_t type;
+    uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising */
 };
 union control_message {
     uint32_t type;
@@ -138,6 +161,7 @@ union control_message {
     struct control_unwant unwant;
     struct control_want_failed want_failed;
     struct control_set set;
+    struct control_database database;
     struct control_plain plain;
 };
 

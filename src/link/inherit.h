@@ -7,11 +7,13 @@ enum worker_kind {
     WORKER_KIND_POOL,    /* any caller's query, one after the other */
     WORKER_KIND_SESSION, /* one session's, whose state it keeps */
     WORKER_KIND_SOURCES, /* one request with sources; also a warm one that waits for a request or a session */
+    WORKER_KIND_WRITER,  /* one admin write */
     WORKER_KINDS
 };
 static inline const char *worker_kind_text(enum worker_kind kind)
 {
-    return kind == WORKER_KIND_SESSION ? "session" : kind == WORKER_KIND_SOURCES ? "sources" : "pool";
+    static const char *const texts[WORKER_KINDS] = {"pool", "session", "sources", "writer"};
+    return (unsigned)kind < WORKER_KINDS ? texts[kind] : "unknown";
 }
 
 /* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) KIND
@@ -25,6 +27,7 @@ enum worker_fd {
     WORKER_FD_STATUS,   /* a pipe: one record, "R" = ready, "F<text>" = can't start, and why, "S<source>\n<text>" = for that source's sake */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
     WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */
+    WORKER_FD_BROKER,   /* a channel to the broker (link/egress.h); without sources elsewhere: nothing of use */
     WORKER_FD_END
 };
 
@@ -41,6 +44,9 @@ enum front_fd {
 };
 
 #define LISTENERS_MAX 16
+
+/* The broker: bulkhead broker-process PARENT_PID */
+enum broker_fd { BROKER_FD_CONTROL = 3 }; /* grants from the supervisor; end of file is the order to end */
 
 /* Exit codes of workers, part of the protocol with the supervisor. */
 enum worker_exit { WORKER_EXIT_DONE = 0, WORKER_EXIT_USAGE = 64, WORKER_EXIT_START = 69, WORKER_EXIT_LINK = 70 };

@@ -37,6 +37,7 @@ void identity_read(const char *path, struct identity *ret)
     if ((fd >= 0 ? fstat(fd, &st) : stat(path, &st)) == 0) {
         h = mix_stat(h, &st);
         ret->bytes = st.st_size;
+        ret->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     }
     ret->state = DB_HEADER_UNREADABLE;
     if (fd >= 0 && S_ISREG(st.st_mode))

@@ -12,6 +12,7 @@ struct identity {
     enum db_header_state state;
     struct db_header header;
     int64_t bytes;
+    int64_t mtime_ns;  /* since 1970 */
     int64_t wal_bytes; /* -1: no log beside it */
     int64_t wal_mtime_s;
 };

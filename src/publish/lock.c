@@ -51,6 +51,7 @@ static int write_holder(int fd, enum lock_mode mode, const char *command)
     text[len++] = '\n';
     if (pwrite(fd, text, len, 0) != (ssize_t)len || ftruncate(fd, (off_t)len) < 0)
         return -1;
+    (void)futimens(fd, NULL); /* whoever watches the directory (supervisor/database_watch.c) hears of it now, not only when it is closed */
     return 0;
 }
 

@@ -79,6 +79,7 @@ struct arrow {
     uint32_t field_max, buffer_max, field_count, buffer_count;
     int64_t body_bytes;
     struct arrow_messages *messages;
+    struct arrow_compress *compress; /* NULL: buffers go out as they are */
     struct error error; /* code ERR_OK: none */
 };
 

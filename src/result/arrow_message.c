@@ -60,7 +60,9 @@ int arrow_put_schema(struct arrow *a, struct sink *sink)
 /* The record batch inside of a message, begun already. */
 static bool build_batch(flatcc_builder_t *b, const struct arrow *a, int64_t rows)
 {
+    bool compressed = a->compress;
     return FB(RecordBatch_length_add)(b, rows) == 0 &&
+           (!compressed || FB(RecordBatch_compression_create)(b, FB(CompressionType_ZSTD), FB(BodyCompressionMethod_BUFFER)) == 0) &&
            FB(RecordBatch_nodes_create)(b, (const struct FB(FieldNode) *)a->fields, a->field_count) == 0 &&
            FB(RecordBatch_buffers_create)(b, (const struct FB(Buffer) *)a->buffers, a->buffer_count) == 0;
 }

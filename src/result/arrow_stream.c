@@ -1,5 +1,5 @@
 /* The Arrow stream format: a schema, the dictionaries of ENUMs, a record batch for each chunk of rows. Runs in the worker. */
-#include "result/arrow.h"
+#include "result/arrow_compress.h"
 #include "result/encoder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,9 @@ static const uint8_t zeros[ARROW_ALIGN];
 static bool stream_open(struct encoder *e)
 {
     struct arrow *a = e->state = calloc(1, sizeof *a);
-    return a && (a->messages = arrow_messages_new());
+    if (!a || !(a->messages = arrow_messages_new()))
+        return false;
+    return e->options.ipc_coding != CODING_ZSTD || (a->compress = arrow_compress_new());
 }
 
 static void stream_close(struct encoder *e)
@@ -19,6 +21,7 @@ static void stream_close(struct encoder *e)
         return;
     arrow_tree_free(a);
     arrow_messages_free(a->messages);
+    arrow_compress_free(a->compress);
     if (a->schema.release)
         a->schema.release(&a->schema);
     free(a);
@@ -77,11 +80,72 @@ static int put_node(struct sink *sink, const struct arrow_node *n)
     return 0;
 }
 
+/* ---- bodies that are compressed: laid out while they are made ---- */
+
+static int no_memory(struct arrow *a) { return error_set(&a->error, ERR_OUT_OF_MEMORY, "no memory to compress a batch"); }
+
+static int close_buffer(struct arrow *a)
+{
+    return arrow_compress_close(a->compress, &a->buffers[a->buffer_count++]) ? 0 : no_memory(a);
+}
+
+static int compress_node(struct arrow *a, const struct arrow_node *n)
+{
+    a->fields[a->field_count++] = (struct arrow_field){(int64_t)n->rows.count, (int64_t)n->null_count};
+    for (unsigned i = 0; i < n->buffer_count; i++) {
+        if (arrow_put_buffer(arrow_compress_buffer(a->compress), n, i) < 0)
+            return no_memory(a);
+        if (close_buffer(a) < 0)
+            return -1;
+    }
+    for (uint32_t i = 0; i < n->child_count; i++)
+        if (compress_node(a, &n->children[i]) < 0)
+            return -1;
+    return 0;
+}
+
 /* ---- dictionaries ---- */
+
+static int put_offsets(struct sink *sink, const struct column *c)
+{
+    int32_t at = 0;
+    for (uint32_t i = 0; i <= c->enum_count; i++) {
+        if (sink_write(sink, &at, sizeof at) < 0)
+            return -1;
+        at += i < c->enum_count ? (int32_t)c->enum_length[i] : 0;
+    }
+    return 0;
+}
+
+static int put_names(struct sink *sink, const struct column *c)
+{
+    for (uint32_t i = 0; i < c->enum_count; i++)
+        if (sink_write(sink, c->enum_text[i], c->enum_length[i]) < 0)
+            return -1;
+    return 0;
+}
+
+static int put_compressed_dictionary(struct arrow *a, struct sink *sink, const struct column *c, int64_t id)
+{
+    arrow_compress_begin(a->compress);
+    (void)arrow_compress_buffer(a->compress); /* no NULLs */
+    if (close_buffer(a) < 0)
+        return -1;
+    if (put_offsets(arrow_compress_buffer(a->compress), c) < 0)
+        return no_memory(a);
+    if (close_buffer(a) < 0)
+        return -1;
+    if (put_names(arrow_compress_buffer(a->compress), c) < 0)
+        return no_memory(a);
+    if (close_buffer(a) < 0)
+        return -1;
+    a->body_bytes = arrow_compress_length(a->compress);
+    return arrow_put_batch_head(a, sink, c->enum_count, id) < 0 ? -1 : arrow_compress_put(a->compress, sink);
+}
 
 static int put_dictionary(struct arrow *a, struct sink *sink, const struct column *c, int64_t id)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, offset_bytes = (c->enum_count + (uint64_t)1) * sizeof(int32_t);
     for (uint32_t i = 0; i < c->enum_count; i++)
         bytes += c->enum_length[i];
     if (bytes > INT32_MAX)
@@ -89,23 +153,14 @@ static int put_dictionary(struct arrow *a, struct sink *sink, const struct colum
                          (unsigned long long)bytes);
     layout_begin(a);
     a->fields[a->field_count++] = (struct arrow_field){c->enum_count, 0};
+    if (a->compress)
+        return put_compressed_dictionary(a, sink, c, id);
     layout_buffer(a, 0);
-    layout_buffer(a, (c->enum_count + 1) * sizeof(int32_t));
+    layout_buffer(a, offset_bytes);
     layout_buffer(a, bytes);
-    if (arrow_put_batch_head(a, sink, c->enum_count, id) < 0)
+    if (arrow_put_batch_head(a, sink, c->enum_count, id) < 0 || put_offsets(sink, c) < 0 || put_padding(sink, offset_bytes) < 0)
         return -1;
-    int32_t at = 0;
-    for (uint32_t i = 0; i <= c->enum_count; i++) {
-        if (sink_write(sink, &at, sizeof at) < 0)
-            return -1;
-        at += i < c->enum_count ? (int32_t)c->enum_length[i] : 0;
-    }
-    if (put_padding(sink, (c->enum_count + 1) * sizeof at) < 0)
-        return -1;
-    for (uint32_t i = 0; i < c->enum_count; i++)
-        if (sink_write(sink, c->enum_text[i], c->enum_length[i]) < 0)
-            return -1;
-    return put_padding(sink, bytes);
+    return put_names(sink, c) < 0 ? -1 : put_padding(sink, bytes);
 }
 
 /* In the order of the tree, as the schema numbers them. */
@@ -135,8 +190,21 @@ static int begin(struct encoder *e, struct sink *sink, const struct result_head 
     return put_dictionaries(a, sink, e->columns, e->column_count, &next_id);
 }
 
+static int put_compressed_batch(struct arrow *a, struct sink *sink, uint64_t count)
+{
+    layout_begin(a);
+    arrow_compress_begin(a->compress);
+    for (uint32_t i = 0; i < a->node_count; i++)
+        if (compress_node(a, &a->nodes[i]) < 0)
+            return -1;
+    a->body_bytes = arrow_compress_length(a->compress);
+    return arrow_put_batch_head(a, sink, (int64_t)count, -1) < 0 ? -1 : arrow_compress_put(a->compress, sink);
+}
+
 static int put_batch(struct arrow *a, struct sink *sink, uint64_t count)
 {
+    if (a->compress)
+        return put_compressed_batch(a, sink, count);
     layout_begin(a);
     for (uint32_t i = 0; i < a->node_count; i++)
         layout_node(a, &a->nodes[i]);

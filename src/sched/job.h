@@ -58,6 +58,8 @@ struct job {
     int64_t timeout_ms;
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
+    uint32_t coding, ipc_coding; /* enum result_coding: of the body; of the buffers inside an Arrow stream */
+    uint64_t max_bytes; /* of the result, as it leaves; 0: no limit */
     bool big_numbers_as_text;
     bool session_reset; /* set when it starts: what the session had before is lost */
     enum job_class class;
@@ -77,6 +79,7 @@ struct job {
     bool head_of_result_seen;
     int64_t first_row_ns;       /* when bytes were first seen in the ring; 0: not yet */
     uint8_t tries;
+    uint64_t version;           /* of the database file that its worker has open; 0: none */
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;

@@ -18,6 +18,7 @@ struct pool_worker {
     bool served; /* a job, for served_tenant at last */
     uint32_t served_tenant;
     bool stale;  /* to be replaced when free */
+    uint64_t version; /* of the database file it has open; 0: none */
     bool spooled; /* it was sent a descriptor: no further job */
     int link_fd;
     struct event *event;
@@ -65,6 +66,8 @@ void pool_died(struct pool *p, const struct control_died *m);
 /* Workers can't be started (text says why), or can again (empty text). Without any worker, queued jobs fail at once. */
 void pool_set_trouble(struct pool *p, const char *text);
 const char *pool_trouble(const struct pool *p);
+/* That worker goes as soon as it is free. */
+void pool_retire(struct pool *p, uint32_t worker);
 /* The present workers have old values: each is replaced when it is free, busy ones after their job. */
 void pool_replace_all(struct pool *p);
 /* No new jobs; queued and running ones go on. */

@@ -47,7 +47,10 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .params_bytes = (uint32_t)job->params_len,
                          .max_rows = job->max_rows,
                          .queue_us = (now - job->submitted_ns) / 1000,
+                         .max_bytes = job->max_bytes,
                          .format = job->format,
+                         .coding = job->coding,
+                         .ipc_coding = job->ipc_coding,
                          .big_numbers_as_text = job->big_numbers_as_text,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
@@ -62,6 +65,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     job->started_ns = now;
     job->worker = w;
     job->slot = (int)w->slot;
+    job->version = w->version;
     job->cpu_from_ns = pool_cpu_ns(w);
     job->tries++;
     w->job = job;

@@ -17,7 +17,8 @@ bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t
     struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes};
     if (link_send_fd(w->link_fd, &m, worker_fd) < 0)
         return false; /* full, or broken: the latter is found by its event */
-    w->spooled = true;
+    /* A session's worker goes on: all it could change later is results of the same key, and its state would go with it. */
+    w->spooled = w->kind != WORKER_KIND_SESSION;
     job->spool = (struct job_spool){.phase = SPOOL_ASKED, .fd = fd, .reader = {.base = base, .limit = m.limit}};
     return true;
 }

@@ -30,6 +30,7 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->slot = m->slot;
     w->kind = (enum worker_kind)m->kind;
     w->pid = m->pid;
+    w->version = m->version;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;
     w->pool = p;
@@ -39,6 +40,8 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     pool_worker_noted(w);
     w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
     CHECK(w->event && event_add(w->event, NULL) == 0);
+    if (m->supersedes)
+        pool_retire(p, m->supersedes);
     pool_dispatch(p);
     return 0;
 }
@@ -130,9 +133,10 @@ static void on_data(struct pool_worker *w, uint32_t job_id)
 
 int64_t pool_cpu_ns(const struct pool_worker *w)
 {
-    clockid_t clock;
+    /* What clock_getcpuclockid gives, without the system call by which it asks first whether there is such a process. */
+    clockid_t clock = (clockid_t)(~(unsigned)w->pid << 3 | 2);
     struct timespec ts;
-    if (clock_getcpuclockid(w->pid, &clock) || clock_gettime(clock, &ts) < 0)
+    if (clock_gettime(clock, &ts) < 0)
         return 0;
     return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
@@ -225,11 +229,11 @@ void pool_worker_read(struct pool_worker *w)
             on_data(w, m.data.job);
             break;
         case LINK_END:
-            on_end(w, &m.end);
-            break;
+            on_end(w, &m.end); /* the last word for now: what comes all the same makes the link readable again */
+            return;
         case LINK_FAIL:
             on_fail(w, &m.fail);
-            break;
+            return;
         case LINK_SPOOLED:
             pool_on_spooled(w, &m.spooled);
             break;
@@ -354,6 +358,16 @@ void pool_worker_is_free(struct pool_worker *w)
 {
     int64_t recycle_after = w->pool->opts.recycle_after;
     if (w->stale || w->spooled || (recycle_after && w->queries >= (uint64_t)recycle_after))
+        pool_worker_doom(w, DEATH_RETIRED);
+}
+
+void pool_retire(struct pool *p, uint32_t worker)
+{
+    struct pool_worker *w = find(p, worker);
+    if (!w)
+        return;
+    w->stale = true;
+    if (w->state == POOL_IDLE)
         pool_worker_doom(w, DEATH_RETIRED);
 }
 

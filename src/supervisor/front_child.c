@@ -48,8 +48,8 @@ void front_tell_trouble(struct supervisor *s)
 /* More than these, in one second, no working front asks for: each needs a worker that was started before. */
 static unsigned replaces_max(const struct supervisor *s) { return 64 + 32 * (unsigned)s->slots; }
 
-/* Whether one more request for a replacement is within bounds. */
-static bool count_replace(struct supervisor *s)
+/* Whether one more replacement is within bounds. */
+static bool may_replace(struct supervisor *s)
 {
     struct front_child *f = &s->front;
     int64_t now = clock_now_ns();
@@ -64,9 +64,18 @@ static bool count_replace(struct supervisor *s)
 static void front_misbehaved(struct supervisor *s, const char *why)
 {
     struct front_child *f = &s->front;
-    event_del(f->control_event);
+    if (f->control_event)
+        event_del(f->control_event);
     log_event(&s->log, LOG_ERROR, "front_protocol", LOG_I("pid", f->child.pid), LOG_S("why", why));
     (void)child_signal(&f->child, SIGKILL, 0);
+}
+
+bool front_count_replace(struct supervisor *s)
+{
+    if (s->front.child.pidfd < 0 || may_replace(s))
+        return true;
+    front_misbehaved(s, "too many workers to be replaced");
+    return false;
 }
 
 static void on_replace(struct supervisor *s, const struct control_replace *m)
@@ -101,14 +110,16 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         switch ((enum control_type)m.type) {
         case CONTROL_UP:
             s->front.up = true;
+            database_tell(s, true);
             supervisor_announce(s);
             break;
         case CONTROL_REPLACE:
-            if (!count_replace(s)) {
-                front_misbehaved(s, "too many workers to be replaced");
+            if (!front_count_replace(s))
                 return;
-            }
             on_replace(s, &m.replace);
+            break;
+        case CONTROL_RELOAD:
+            database_reload(s, m.plain.flags);
             break;
         case CONTROL_WANT:
             dedicated_want(s, &m.want);

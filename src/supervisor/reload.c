@@ -118,6 +118,7 @@ void reload(struct supervisor *s)
     s->cfg = cfg;
     s->log.level = (enum log_level)cfg->log.level;
     s->log.format = (enum log_format)cfg->log.format;
+    supervisor_warn_of_policy(s);
     fd_close_p(&s->config_fd);
     s->config_fd = fd;
     struct control_plain m = {.type = CONTROL_CONFIG, .flags = c.workers ? CONTROL_REPLACE_WORKERS : 0};

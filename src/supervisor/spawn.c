@@ -60,7 +60,7 @@ static int grants_pipe(const struct worker_plan *plan)
     return -1;
 }
 
-static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[5], int output_fd, struct child *ret)
+static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fds[6], int output_fd, struct child *ret)
 {
     char id_text[16], parent[16], request[24];
     snprintf(id_text, sizeof id_text, "%u", id);
@@ -100,7 +100,8 @@ int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends
     int grants_fd = grants_pipe(plan);
     if (e.region_fd >= 0 && grants_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
         pipe2(status, O_CLOEXEC) == 0 && (plan->share_stderr || pipe2(out, O_CLOEXEC) == 0)) {
-        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd, grants_fd};
+        /* A worker without a broker has the (then useless) end of the grants in its place. */
+        int fds[] = {link[1], e.region_fd, status[1], plan->config_fd, grants_fd, plan->broker_fd >= 0 ? plan->broker_fd : grants_fd};
         r = exec_worker(plan, id, fds, out[1], &e.child);
     }
     int saved = errno;

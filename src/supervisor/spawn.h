@@ -18,6 +18,7 @@ struct worker_plan {
     size_t request_bytes;
     const char *scratch_directory; /* "" for none; must exist */
     bool share_stderr;      /* print on our stderr instead of a pipe */
+    int broker_fd;          /* a channel to the broker; -1: none. Stays the caller's */
     bool dedicated;         /* not for the pool (enum worker_kind) */
     const void *grants;     /* link/grants.h; at most GRANTS_MAX_BYTES */
     size_t grants_bytes;

@@ -55,7 +55,7 @@ void supervisor_announce(struct supervisor *s)
 
 void supervisor_maybe_end(struct supervisor *s)
 {
-    if (s->killing && !s->workers && s->front.child.pidfd < 0)
+    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0)
         event_base_loopbreak(s->base);
 }
 
@@ -64,6 +64,7 @@ void supervisor_kill_all(struct supervisor *s)
     s->draining = s->killing = true;
     if (s->front.child.pidfd >= 0)
         (void)child_signal(&s->front.child, SIGKILL, 0);
+    broker_end(s);
     for (struct worker *w = s->workers; w; w = w->next) {
         workers_doom(w, DEATH_RETIRED);
         (void)child_signal(&w->ends.child, SIGKILL, 0);
@@ -145,6 +146,19 @@ static int make_loop(struct supervisor *s, struct error *err)
     return 0;
 }
 
+/* What an operator has opened should be seen by whoever reads the log, at each start. */
+void supervisor_warn_of_policy(struct supervisor *s)
+{
+    const struct text_list *l = &s->cfg->policy.allow_functions;
+    char names[1024];
+    size_t n = 0;
+    for (size_t i = 0; i < l->count && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", l->items[i]);
+    if (l->count)
+        log_event(&s->log, LOG_WARN, "policy_widened", LOG_S("functions", names),
+                  LOG_S("why", "[policy] allow_functions: clients may call what the built-in table refuses"));
+}
+
 static int resolve_sizes(struct supervisor *s, struct error *err)
 {
     struct machine m;
@@ -152,6 +166,7 @@ static int resolve_sizes(struct supervisor *s, struct error *err)
     if (limits_probe(&m, "", 0, err) < 0 || sizing_resolve(&z, s->cfg, &m, sizing_auto_sessions(&m, s->cfg), err) < 0)
         return -1;
     log_event(&s->log, LOG_INFO, "sizing", LOG_S("arithmetic", z.text), LOG_I("cpus", m.cpus), LOG_S("cpus_from", m.cpus_from));
+    supervisor_warn_of_policy(s);
     sizing_apply(&z, s->cfg);
     s->slots = (int)z.workers;
     s->spares = (int)z.spares;
@@ -186,6 +201,7 @@ static int open_scratch(struct supervisor *s, struct error *err)
 
 static void clean_up(struct supervisor *s)
 {
+    database_close(s);
     key_source_close(s);
     fd_close_p(&s->tls_fd);
     scratch_close(&s->scratch);
@@ -209,6 +225,7 @@ static void clean_up(struct supervisor *s)
     fd_close_p(&s->nudge_fd);
     fd_close_p(&s->config_fd);
     dedicated_forget_front(s);
+    broker_forget(s);
     free(s->prints);
     free(s->slot);
     free(s->worker_path);
@@ -219,7 +236,8 @@ int supervisor_run(const struct supervisor_options *opts)
 {
     struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE, .spool = SCRATCH_NONE, .spool_fd = -1};
     s.keys.fd = s.tls_fd = -1;
-    s.front.child = CHILD_NONE;
+    s.front.child = s.broker.child = CHILD_NONE;
+    s.broker.control_fd = -1;
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
@@ -231,6 +249,7 @@ int supervisor_run(const struct supervisor_options *opts)
         return refused || err.code == ERR_BAD_REQUEST ? 2 : 1;
     }
     key_source_watch(&s);
+    database_open(&s);
     front_start(&s);
     dedicated_sources_changed(&s);
     workers_fill(&s);

@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "link/control.h"
 #include "supervisor/child.h"
+#include "supervisor/database.h"
 #include "supervisor/ladder.h"
 #include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
@@ -27,12 +28,16 @@ struct worker {
     enum worker_state state;
     int slot;                /* -1: none */
     unsigned generation;     /* of the configuration it was started with */
+    unsigned epoch;          /* of the database file (database.h) */
+    uint64_t version;        /* of it (publish/identity.h) */
+    bool retiring;           /* the front was told to let it go when it is free */
     struct ladder ladder;
     int64_t job_seen_ns;     /* when ladder.job was first seen */
     bool doomed;
     enum death_reason reason; /* why it was doomed */
     enum worker_kind kind;    /* POOL, or SOURCES until it is assigned to a session */
     char set[SOURCE_SET_BYTES]; /* its sources */
+    int broker_fd;            /* the broker's end of its channel, kept for a new broker; -1: it needs no network */
     struct want *want;        /* whom it is started for; NULL: the pool, or to be kept warm */
     int64_t started_ns;
     char scratch[4096];      /* "" for none */
@@ -78,6 +83,14 @@ struct key_source {
     struct event *look;
 };
 
+struct broker_child {
+    struct child child;
+    struct event *pid_event;
+    int control_fd;
+    int64_t started_ns;
+    struct backoff backoff;
+};
+
 struct supervisor {
     struct config *cfg;
     const struct supervisor_options *opts;
@@ -110,7 +123,9 @@ struct supervisor {
     size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
 
+    struct database database;
     struct front_child front;
+    struct broker_child broker;
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns;
     bool announced;          /* the ready line is out */
@@ -139,6 +154,8 @@ bool listen_is_loopback(const char *listen);
 struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const char *set, struct want *want, struct error *err);
 /* Hands a ready worker to the front, for a slot (kind POOL, want 0) or a want. */
 bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want);
+/* Puts a spare into the slot of a worker that goes when it is free. */
+bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare);
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
 void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
@@ -146,6 +163,13 @@ void workers_forget_front(struct supervisor *s); /* the front died: its workers 
 void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
+
+/* broker_child.c: the process that connects to sources */
+/* A channel to it for a worker that is about to start, with what its sources may be reached at; starts the broker where needed. The worker's end, the caller's;
+ * -1: it needs none, or (errno) there is none to be had. */
+int broker_channel(struct supervisor *s, struct worker *w);
+void broker_end(struct supervisor *s);    /* kills it */
+void broker_forget(struct supervisor *s); /* at the supervisor's end, when it is dead */
 
 /* dedicated.c: workers for sessions and for requests with sources. */
 void dedicated_want(struct supervisor *s, const struct control_want *m);
@@ -169,6 +193,8 @@ void watch_timer(evutil_socket_t fd, short what, void *arg);
 void front_start(struct supervisor *s);
 bool front_send(struct supervisor *s, const void *message, const int *fds, int nfds);
 void front_tell_trouble(struct supervisor *s);
+/* One more worker that the front gave up, by asking or by letting go of its link. False: too many for a sane one; it is being killed. */
+bool front_count_replace(struct supervisor *s);
 
 /* key_source.c: server.keys_file. open: 0; -1 with *err (bad_request: what is wrong with it). */
 int key_source_open(struct supervisor *s, struct error *err);
@@ -179,6 +205,8 @@ void key_source_close(struct supervisor *s);
 /* tls_source.c: server.tls_cert, server.tls_key. open: 0; -1 with *err (bad_request: what is wrong with them). */
 int tls_source_open(struct supervisor *s, struct error *err);
 void tls_source_reload(struct supervisor *s);
+/* supervisor.c: a log line when the policy by function is wider than the built-in one. */
+void supervisor_warn_of_policy(struct supervisor *s);
 
 /* reload.c */
 void reload(struct supervisor *s);

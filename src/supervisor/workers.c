@@ -1,6 +1,7 @@
 /* The table of workers: born, ready, given to the front, doomed, buried. One slot, one worker; spares stand by. Runs in the supervisor. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "link/inherit.h"
 #include "link/grants.h"
 #include "link/ring.h"
 #include "supervisor/secrets.h"
@@ -58,6 +59,7 @@ static void bury(struct worker *w)
     event_drop(&w->status_event);
     event_drop(&w->log_event);
     worker_ends_close(&w->ends);
+    fd_close_p(&w->broker_fd);
     scratch_remove(w->scratch);
     struct control_cell *c = &s->page->cell[w->cell];
     atomic_store(&c->deadline_ns, 0);
@@ -123,10 +125,13 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     if (record[0] != 'R') {
         w->reason = DEATH_START;
         start_failed(s, record + 1);
+        database_refused(w, record + 1);
         return;
     }
     s->spawn_backoff.failures = 0;
     set_state(w, WORKER_SPARE);
+    if (!database_proved(w))
+        return;
     log_event(&s->log, LOG_DEBUG, "worker_ready", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_I("start_ms", (clock_now_ns() - w->started_ns) / NS_PER_MS));
     if (s->start_error[0]) {
@@ -213,7 +218,9 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         on_status(w->ends.status_fd, 0, w);
     enum death_reason reason = reason_of(w, &end);
     bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
-    bool infant = w->kind == WORKER_KIND_POOL && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
+    /* Its link has ended: the front has gone, or has let go of it. That is no failed start. */
+    bool let_go = told && !w->doomed && end.signal == 0 && end.exit_code == WORKER_EXIT_DONE;
+    bool infant = w->kind == WORKER_KIND_POOL && !let_go && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
     obituary(w, reason, &end);
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
@@ -222,6 +229,8 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
                                  .signal = end.signal, .exit_code = end.exit_code};
         (void)front_send(s, &m, NULL, 0);
     }
+    if (let_go)
+        front_count_replace(s);
     if (infant) {
         if (!s->start_error[0])
             start_failed(s, w->words[0] ? w->words : "a worker died while it started");
@@ -257,10 +266,12 @@ static bool start_process(struct worker *w, struct error *err)
     struct buf grants = BUF_INIT(GRANTS_MAX_BYTES);
     if (w->set[0] && secrets_for_set(s->cfg, w->set, &grants, err) < 0)
         return false;
+    auto_close int broker_fd = w->set[0] ? broker_channel(s, w) : -1;
     struct worker_plan plan = {.executable = s->worker_path,
                                .config_fd = s->config_fd,
                                .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),
                                .scratch_directory = w->scratch,
+                               .broker_fd = broker_fd,
                                .dedicated = w->kind != WORKER_KIND_POOL,
                                .grants = grants.data,
                                .grants_bytes = grants.len};
@@ -284,11 +295,15 @@ struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const 
     w->id = ++s->last_worker;
     w->cell = (uint32_t)cell;
     w->slot = -1;
+    w->broker_fd = -1;
     w->kind = kind;
     snprintf(w->set, sizeof w->set, "%s", set);
     w->generation = s->generation;
+    w->epoch = s->database.epoch;
+    w->version = s->database.version;
     w->started_ns = clock_now_ns();
     if (!start_process(w, err)) {
+        fd_close_p(&w->broker_fd);
         scratch_remove(w->scratch);
         free(w);
         return NULL;
@@ -324,7 +339,9 @@ static bool spawn(struct supervisor *s)
 bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want)
 {
     struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = slot < 0 ? 0 : (uint32_t)slot,
-                               .pid = w->ends.child.pid, .kind = kind, .request_bytes = w->ends.request_bytes, .want = want};
+                               .pid = w->ends.child.pid, .kind = kind, .request_bytes = w->ends.request_bytes, .want = want,
+                               .supersedes = slot >= 0 && s->slot[slot] ? s->slot[slot]->id : 0,
+                               .version = w->version};
     enum worker_kind before = w->kind;
     w->kind = kind;
     set_state(w, WORKER_POOL); /* before the front hears of it: what it then tells of it is in the page */
@@ -343,20 +360,34 @@ bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kin
     return true;
 }
 
+bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare)
+{
+    int slot = old->slot;
+    if (!workers_assign(s, spare, WORKER_KIND_POOL, slot, 0))
+        return false;
+    old->slot = -1;
+    old->retiring = true;
+    return true;
+}
+
+/* The oldest of those that have the newest file. */
 static struct worker *oldest_spare(const struct supervisor *s)
 {
     struct worker *best = NULL;
-    for (struct worker *w = s->workers; w; w = w->next)
-        if (w->kind == WORKER_KIND_POOL && w->state == WORKER_SPARE && !w->doomed && w->generation == s->generation && (!best || w->id < best->id))
+    for (struct worker *w = s->workers; w; w = w->next) {
+        if (w->kind != WORKER_KIND_POOL || w->state != WORKER_SPARE || w->doomed || w->generation != s->generation || !database_may_serve(w))
+            continue;
+        if (!best || w->epoch > best->epoch || (w->epoch == best->epoch && w->id < best->id))
             best = w;
+    }
     return best;
 }
 
 void workers_fill(struct supervisor *s)
 {
-    if (s->killing || (s->draining && s->front.child.pidfd < 0))
+    if (s->killing || s->database.paused || (s->draining && s->front.child.pidfd < 0))
         return;
-    int missing = s->spares;
+    int missing = database_spares(s);
     for (int i = 0; i < s->slots; i++) {
         if (s->slot[i])
             continue;
@@ -365,7 +396,8 @@ void workers_fill(struct supervisor *s)
             missing++;
     }
     for (const struct worker *w = s->workers; w; w = w->next)
-        missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
+        missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && database_is_current(w) &&
+                   (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
     /* While starts fail, one at a time tries whether they work again. */
     if (s->spawn_backoff.failures > 0 && missing > 1)
         missing = 1;
@@ -376,6 +408,7 @@ void workers_fill(struct supervisor *s)
         missing = 0;
     while (missing-- > 0 && spawn(s))
         ;
+    database_swap_step(s);
     dedicated_fill(s);
     supervisor_announce(s);
 }

@@ -26,7 +26,7 @@ static void *copy_thread(void *arg)
 }
 
 /* From the pipe right into the sink's window, until the other end is closed. -1: the sink said stop. */
-static int pump(int fd, struct sink *sink, void (*published)(void *ctx), void *ctx)
+static int pump(int fd, struct sink *sink, int (*published)(void *ctx), void *ctx)
 {
     for (;;) {
         uint8_t *p = sink_reserve(sink, 1);
@@ -38,11 +38,12 @@ static int pump(int fd, struct sink *sink, void (*published)(void *ctx), void *c
         CHECK(n > 0 || errno == EINTR);
         if (n > 0)
             sink->pos = p + n;
-        published(ctx);
+        if (published(ctx) < 0)
+            return -1;
     }
 }
 
-int parquet_run(struct engine *e, struct stream *s, uint64_t rows_max, struct sink *sink, void (*published)(void *ctx), void *ctx,
+int parquet_run(struct engine *e, struct stream *s, uint64_t rows_max, struct sink *sink, int (*published)(void *ctx), void *ctx,
                 struct parquet_copied *ret, struct error *err)
 {
     int ends[2];

@@ -13,14 +13,15 @@
 
 int ring_sink_advance(struct ring_sink *s, uint64_t produced)
 {
+    if (s->max_bytes > 0 && produced - s->began_at > s->max_bytes) {
+        error_set(&s->error, ERR_RESULT_TOO_LARGE, "the result has more than the %llu bytes that limits.max_result_bytes allows",
+                  (unsigned long long)s->max_bytes);
+        s->error.limit_bytes = (int64_t)s->max_bytes;
+        return -1;
+    }
     s->worker->produced = produced;
     atomic_store_explicit(&s->worker->ring.shared->produced, produced, memory_order_release);
-    if (s->max_bytes == 0 || produced - s->began_at <= s->max_bytes)
-        return 0;
-    error_set(&s->error, ERR_RESULT_TOO_LARGE, "the result has more than %llu bytes (limits.max_result_bytes)",
-              (unsigned long long)s->max_bytes);
-    s->error.limit_bytes = (int64_t)s->max_bytes;
-    return -1;
+    return 0;
 }
 
 static int publish(struct ring_sink *s)

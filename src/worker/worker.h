@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 #include "link/messages.h"
 #include "link/ring.h"
+#include "result/coding.h"
 #include "result/sink.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,6 +41,7 @@ struct worker {
     int wake_fd; /* eventfd: the job was interrupted while it waited for room */
     struct ring ring;
     uint64_t produced; /* the ring's position behind the last byte written */
+    struct coding *codings[CODING_COUNT]; /* made when first asked for */
     struct engine *engine; /* a writer's goes before the process does, under job_lock */
 
     /* The job that an interrupt may hit; guarded by job_lock. */
@@ -63,7 +65,7 @@ int worker_send(const struct worker *w, const void *message);
 /* For ring_sink.c and spool_sink.c: waits for a message of the front's, or an interrupt, and acts on it. 0, or -1: stop. */
 int ring_sink_wait(struct ring_sink *s);
 int ring_sink_bell(struct ring_sink *s);
-/* Notes that so much is published; -1 when the result is larger than it may be. */
+/* Notes that so much is published; -1, and nothing is, when the result is larger than it may be. */
 int ring_sink_advance(struct ring_sink *s, uint64_t produced);
 
 /* spool_sink.c: goes on in the file (takes fd). 0, or -1: stop. */

@@ -2,9 +2,11 @@
  * Knows one database; must not know HTTP, clients or other workers. Runs in the worker. */
 #include "core/buf.h"
 #include "core/config.h"
+#include "core/errors.h"
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
+#include "worker/egress.h"
 #include "worker/sources.h"
 #include "worker/worker.h"
 #include "worker/writer.h"
@@ -106,6 +108,29 @@ static int extension_paths(const struct config *cfg, const char **ret, struct er
     return 0;
 }
 
+/* In the order of the grants, which is that of the set: the broker counts likewise. */
+static void start_egress(struct worker *w, const struct config *cfg, const struct worker_sources *sources)
+{
+    const char *names[SOURCES_PER_SET];
+    char set[SOURCE_SET_BYTES];
+    struct egress_endpoint endpoints[SOURCES_PER_SET];
+    struct error ignored; /* the names came from a set */
+    for (size_t i = 0; i < sources->count; i++)
+        names[i] = sources->engine[i].def.name;
+    if (sources->count > 0 && source_set_make(names, sources->count, set, &ignored) == 0)
+        egress_start(WORKER_FD_BROKER, endpoints, egress_endpoints(cfg, set, endpoints), &w->stop);
+}
+
+/* A list as the engine wants it. It lives as long as the configuration; the caller frees it. */
+static const char **name_list(const struct text_list *l)
+{
+    const char **names = calloc(l->count + 1, sizeof *names);
+    CHECK(names);
+    for (size_t i = 0; i < l->count; i++)
+        names[i] = l->items[i];
+    return names;
+}
+
 /* *ret_again, with all it points at, is for a writer, which opens the database once more: it lives as long as the process. */
 static int open_engine(struct worker *w, const struct arguments *a, struct engine_options *ret_again, struct error *err)
 {
@@ -114,6 +139,7 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
         return -1;
     const char **extensions = calloc(EXTENSIONS_MAX + 1, sizeof *extensions);
     char *path = strdup(cfg->database.path);
+    const char **allow = name_list(&cfg->policy.allow_functions), **deny = name_list(&cfg->policy.deny_functions);
     CHECK(extensions && path);
     struct worker_sources sources;
     char directory[4096];
@@ -124,6 +150,8 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
                                   .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
                                   .threads = (unsigned)cfg->pool.threads,
                                   .extensions = extensions,
+                                  .allow_functions = allow,
+                                  .deny_functions = deny,
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = worker_extension_directory(cfg, directory, sizeof directory),
                                   .source_timeout_ms = cfg->limits.timeout_max_ms,
@@ -132,6 +160,9 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
                                   .read_paths = a->read_paths};
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
     ret_again->extension_directory = NULL;
+    ret_again->allow_functions = ret_again->deny_functions = NULL;
+    if (ok == 0)
+        start_egress(w, cfg, &sources);
     if (ok == 0) {
         opts.sources = sources.engine;
         opts.source_count = sources.count;
@@ -140,6 +171,8 @@ static int open_engine(struct worker *w, const struct arguments *a, struct engin
     w->engine = ok == 0 ? engine_open(&opts, err) : NULL;
     if (ok == 0)
         worker_sources_wipe(&sources);
+    free(allow);
+    free(deny);
     config_free(cfg);
     if (!w->engine)
         return -1;

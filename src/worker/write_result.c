@@ -17,10 +17,14 @@ static int stopped(const struct result_writer *r, struct error *err)
     return -1;
 }
 
-static void publish(void *ctx)
+/* Shows the reader what it may have. 0, or -1: stop. */
+static int publish(void *ctx)
 {
     struct result_writer *r = ctx;
+    if (r->coding && coding_flush_if_due(r->coding, clock_now_ns()) < 0)
+        return -1;
     ring_sink_publish(&r->ring);
+    return 0;
 }
 
 static void ended(struct result_writer *r) { r->tail.exec_us = (clock_now_ns() - r->started_ns) / 1000; }
@@ -30,7 +34,8 @@ static int encoder_make(struct result_writer *r, struct error *err)
     uint32_t count;
     const struct column *columns = stream_columns(r->stream, &count);
     struct encoder_options options = {.format = (enum result_format)r->run->format,
-                                      .big_numbers_as_text = r->run->big_numbers_as_text};
+                                      .big_numbers_as_text = r->run->big_numbers_as_text,
+                                      .ipc_coding = (enum result_coding)r->run->ipc_coding};
     r->encoder = encoder_new(&options, columns, count);
     CHECK(r->encoder);
     struct ArrowSchema *schema = encoder_arrow_schema(r->encoder);
@@ -62,7 +67,8 @@ static int encode(struct result_writer *r, struct error *err)
         r->tail.rows += rows;
         if (r->tail.truncated)
             break;
-        publish(r);
+        if (publish(r) < 0)
+            return stopped(r, err);
         fault_point("rows");
     }
     ended(r);
@@ -83,12 +89,27 @@ static int write_parquet(struct result_writer *r, struct error *err)
     return 0;
 }
 
+static int coding_start(struct result_writer *r, struct error *err)
+{
+    enum result_coding kind = (enum result_coding)r->run->coding;
+    if (kind == CODING_NONE)
+        return 0;
+    struct coding **kept = &r->worker->codings[kind];
+    if (!*kept && !(*kept = coding_new(kind)))
+        return error_set(err, ERR_OUT_OF_MEMORY, "no memory to compress the result");
+    r->coding = *kept;
+    r->sink = coding_begin(r->coding, &r->ring.sink, clock_now_ns());
+    return 0;
+}
+
 int result_write(struct result_writer *r, struct error *err)
 {
     ring_sink_start(&r->ring, r->worker, r->run);
     r->sink = &r->ring.sink;
+    if (coding_start(r, err) < 0)
+        return -1;
     int done = r->run->format == FORMAT_PARQUET ? write_parquet(r, err) : encode(r, err);
-    if (done == 0 && ring_sink_end(&r->ring) < 0)
+    if (done == 0 && ((r->coding && coding_end(r->coding) < 0) || ring_sink_end(&r->ring) < 0))
         done = stopped(r, err);
     return done;
 }

@@ -13,7 +13,8 @@ struct result_writer {
     /* Our own. */
     struct encoder *encoder;
     struct ring_sink ring;
-    struct sink *sink; /* where the format writes to */
+    struct coding *coding; /* NULL: none */
+    struct sink *sink;     /* where the format writes to: the coding, or the ring */
 };
 
 /* Whether this build writes that format. */

@@ -52,8 +52,8 @@ def test_only_the_engine_layer_includes_its_header():
 LAYERS = {
     "core": set(), "link": {"core"}, "sched": {"core", "link"}, "result": {"core"}, "engine": {"core", "result"},
     "publish": {"core"}, "supervisor": {"core", "link", "publish"},
-    "session": {"core", "link", "sched"}, "front": {"core", "link", "sched", "session"}, "worker": {"core", "link", "result", "engine"},
-    "cli": {"core", "link", "sched", "session", "front", "supervisor", "publish"},
+    "session": {"core", "link", "sched"}, "broker": {"core", "link"}, "front": {"core", "link", "sched", "session"}, "worker": {"core", "link", "result", "engine"},
+    "cli": {"core", "link", "sched", "session", "front", "supervisor", "broker", "publish"},
 }
 
 

@@ -122,7 +122,7 @@ def test_waiting_does_not_count_as_execution(start):
 
 
 def test_a_burst_is_served_without_an_error(start):
-    server = start(set={"limits.queue_length": 64, "limits.queue_timeout": "60s"})
+    server = start(set={"limits.queue_length": 64, "limits.queue_timeout": "120s"})
     connections = [server.client.start_query(SHORT_WORK, timeout="60s") for _ in range(12)]
     rows = {str(c.read_response().data) for c in connections}
     assert len(rows) == 1

@@ -76,6 +76,20 @@ class TestDeath:
         server.settle()
 
 
+def test_young_workers_that_lose_their_front_do_not_count_as_failed_starts(start):
+    """They end by themselves, within a second of their start, without ever having had a query: and the next ones come without a pause."""
+    for _ in range(3):
+        server = start(wait_ready=True)
+        since = server.log_mark()
+        front = server.front_pid
+        proc.kill(front)
+        wait_new_front(server, front)
+        assert server.client.rows("SELECT count(*) FROM items") == [[1000]]
+        server.settle()
+        assert not server.log_entries("backoff|worker_start_failed", since=since), server.log_text()
+        server.stop()
+
+
 class TestConnections:
     def test_none_is_refused_while_there_is_no_front(self, server):
         """The listening socket is the supervisor's: who connects in the gap waits a moment and is served."""

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import socket
 import struct
 
@@ -9,14 +10,15 @@ import pytest
 
 from lib import proc
 from lib.client import Cut
+from lib.server import ROOT
 from lib.wait import wait_until
 
 pytestmark = pytest.mark.fault
 
 CONTROL_FD = 3  # src/link/inherit.h
-# src/link/control.def, in its order
-ASSIGN, DIED, START_FAILED, CONFIG, DRAIN, UP, REPLACE, DRAINED = range(1, 9)
-DEATH_SPENT = 4
+CONTROL = re.findall(r"^CONTROL_MESSAGE\((\w+),", (ROOT / "src" / "link" / "control.def").read_text(), re.MULTILINE)
+DIED, DRAIN, REPLACE, DRAINED = (1 + CONTROL.index(name) for name in ("DIED", "DRAIN", "REPLACE", "DRAINED"))
+DEATH_SPENT = 4  # src/link/control.h, enum death_reason
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
 
 

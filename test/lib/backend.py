@@ -50,6 +50,7 @@ class Backend:
     """One server process. Subclasses say `command()`, `prepare()` and `is_up()`."""
 
     name = "backend"
+    end_signal = signal.SIGTERM
 
     def __init__(self):
         self.user = unprivileged_user()
@@ -119,12 +120,12 @@ class Backend:
         except OSError:
             return False
 
-    def end(self, sig=signal.SIGTERM):
+    def end(self):
         """Ends the process; it can be started again."""
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.process.send_signal(sig)
+            self.process.send_signal(self.end_signal)
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
@@ -133,7 +134,7 @@ class Backend:
         self.process = None
 
     def close(self):
-        self.end(signal.SIGINT)
+        self.end()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self):

@@ -95,3 +95,11 @@ class Writer:
 
     def __exit__(self, *_):
         self.release()
+
+
+def killed_writer(db, *statements):
+    """A writer that commits and is killed: its log stays beside the file. Gives the log's path."""
+    code = (f"import duckdb, os\nc = duckdb.connect({str(db.path)!r})\n" + "".join(f"c.execute({s!r})\n" for s in statements)
+            + "os.kill(os.getpid(), 9)\n")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    return db.path.with_name(db.path.name + ".wal")

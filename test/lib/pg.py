@@ -1,6 +1,7 @@
 """A PostgreSQL server of the tests' own. The superuser comes in by the unix socket; everybody else by TCP with a password."""
 
 import glob
+import signal
 
 from lib.backend import Backend, find
 
@@ -21,6 +22,7 @@ GRANT ALL ON SCHEMA public TO writer;
 
 class Postgres(Backend):
     name = "pg"
+    end_signal = signal.SIGINT  # "fast": does not wait for clients
     # Signs that must survive quoting everywhere, and that no message or log may show.
     passwords = {"reader": "pg'read\"er \\ s3cret", "writer": "pg-writer-s3cret"}
 

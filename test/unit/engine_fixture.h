@@ -163,9 +163,11 @@ static inline void fixture_close(struct fixture *f)
     assert_int_equal(system(command), 0);
 }
 
-static inline struct engine *open_engine(const char *path, uint32_t cache_entries)
+/* `allow`: functions that the policy would refuse, NULL-terminated; so that what lies behind the policy can be seen. */
+static inline struct engine *open_engine_allowing(const char *path, uint32_t cache_entries, const char *const *allow)
 {
-    struct engine_options o = {.database_path = path, .memory_limit_bytes = 256 << 20, .threads = 2, .statement_cache_entries = cache_entries};
+    struct engine_options o = {.database_path = path, .memory_limit_bytes = 256 << 20, .threads = 2, .statement_cache_entries = cache_entries,
+                               .allow_functions = allow};
     struct error err = {0};
     struct engine *e = engine_open(&o, &err);
     if (!e)
@@ -174,3 +176,5 @@ static inline struct engine *open_engine(const char *path, uint32_t cache_entrie
     assert_int_equal(engine_lock(e, &err), 0);
     return e;
 }
+
+static inline struct engine *open_engine(const char *path, uint32_t cache_entries) { return open_engine_allowing(path, cache_entries, NULL); }

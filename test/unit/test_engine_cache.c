@@ -137,28 +137,49 @@ static void effects_do_not_outlive_their_query(void **state)
         assert_int_equal(ask(f.engine, "SELECT 1 AS probe").cache_use, CACHE_MISS);
     }
     assert_int_equal(ask(f.engine, "SELECT getvariable('x')").cache_use, CACHE_BYPASS);
-    assert_int_equal(ask(f.engine, "FROM query('SELECT 1')").cache_use, CACHE_BYPASS);
-    assert_int_equal(ask(f.engine, "FROM \"query\" ( 'SELECT 1' )").cache_use, CACHE_BYPASS);
+    assert_int_equal(ask(f.engine, "FROM query('SELECT getvariable(''x'')')").cache_use, CACHE_BYPASS);
+    assert_int_equal(ask(f.engine, "FROM query('SELECT 1')").cache_use, CACHE_MISS);
+    assert_int_equal(ask(f.engine, "FROM query('SELECT 1')").cache_use, CACHE_HIT);
+    assert_int_equal(ask(f.engine, "SELECT 'a text that says getvariable() and setseed(1)' -- setseed(1)").cache_use, CACHE_MISS);
+    assert_int_equal(ask(f.engine, "SELECT 'a text that says getvariable() and setseed(1)' -- setseed(1)").cache_use, CACHE_HIT);
     assert_int_equal(ask(f.engine, "EXPLAIN ANALYZE SELECT 1").cache_use, CACHE_BYPASS);
     assert_false(engine_is_spent(f.engine));
     assert_answer(f.engine, "SELECT count(*) FROM duckdb_prepared_statements()", "0\n");
 }
 
-/* What changes the process makes it useless for others: it must be replaced. */
+/* A verdict outlives the connection: what was prepared on the old one is prepared again, and judged no more. */
+static void verdicts_outlive_the_connection(void **state)
+{
+    (void)state;
+    static const char *const sql[] = {"SELECT 'verdict', i FROM t LIMIT 2", "SELECT localtime IS NULL", "SELECT setseed(0.1)",
+                                      "SELECT count(*) FROM duckdb_settings() WHERE name = 'threads'"};
+    for (size_t i = 0; i < sizeof sql / sizeof *sql; i++)
+        for (int k = 0; k < 3; k++) {
+            struct answer a = ask(f.engine, sql[i]);
+            assert_string_equal(a.err.detail, "");
+            assert_int_equal(a.cache_use, i == 1 || i == 2 ? CACHE_BYPASS : CACHE_MISS);
+            assert_int_equal(ask(f.engine, "SELECT setseed(0.5)").err.code, ERR_OK); /* the connection is replaced */
+        }
+}
+
+/* What changes the process makes it useless for others: where the operator allows it, the process is replaced afterwards. */
 static void process_wide_effects_spend_the_engine(void **state)
 {
     (void)state;
     static const char *const sql[] = {
         "FROM enable_logging()", "FROM system.main.\"enable_logging\" /* x */ (level = 'debug')", "SELECT * FROM Enable_Profiling()",
-        "FROM query('FROM enable_logging()')", "FROM query(concat('FROM enable_', 'logging()'))", "FROM query($1)",
-        "FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+        "FROM query('FROM enable_logging()')", "EXPLAIN ANALYZE FROM enable_logging()",
     };
+    const char *const allow[] = {"enable_logging", "ENABLE_PROFILING", NULL};
     for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {
-        struct engine *e = open_engine(f.path, 8);
-        struct answer a = ask_with(e, sql[i], strchr(sql[i], '$') ? "[\"SELECT 1\"]" : NULL);
-        if (!engine_is_spent(e))
-            print_message("%s: %s\n", sql[i], a.err.detail);
+        struct engine *e = open_engine_allowing(f.path, 8, allow);
+        struct answer a = ask(e, sql[i]);
+        assert_string_equal(a.err.detail, "");
         assert_true(engine_is_spent(e));
+        engine_close(e);
+        e = open_engine(f.path, 8);
+        assert_int_equal(ask(e, sql[i]).err.code, ERR_FORBIDDEN);
+        assert_false(engine_is_spent(e));
         engine_close(e);
     }
     struct engine *e = open_engine(f.path, 8);
@@ -168,25 +189,28 @@ static void process_wide_effects_spend_the_engine(void **state)
     engine_close(e);
 }
 
-/* Views, macros and generated columns of the file can hide such a function from the text. */
-static void stored_effects_turn_the_cache_off(void **state)
+/* Views, macros and generated columns of the file can hide a function with an effect from the text. */
+static void stored_effects_reach_the_statement(void **state)
 {
     (void)state;
-    static const char *const stored[] = {
-        "CREATE VIEW v AS SELECT setseed(0.5) AS x", "CREATE MACRO v() AS TABLE SELECT setseed(0.5) AS x",
-        "CREATE MACRO m() AS setseed(0.5)", "CREATE SEQUENCE s; CREATE TABLE g(a INT, b INT AS (a + setseed(0.5)))",
-        "CREATE SCHEMA o; CREATE VIEW o.v AS FROM query('SELECT 1')",
+    static const char *const stored[][2] = {
+        {"CREATE VIEW v AS SELECT setseed(0.5) AS x", "FROM v"},
+        {"CREATE MACRO v() AS TABLE SELECT setseed(0.5) AS x", "FROM v()"},
+        {"CREATE MACRO m() AS setseed(0.5)", "SELECT m()"},
+        {"CREATE MACRO m() AS setseed(0.5); CREATE MACRO n() AS m(); CREATE VIEW o AS SELECT n() AS x; CREATE VIEW p AS FROM o", "FROM p"},
+        {"CREATE TABLE g(a INT, b INT AS (a + setseed(0.5)))", "SELECT b FROM g"},
+        {"CREATE SCHEMA o; CREATE VIEW o.v AS FROM query('SELECT getvariable(''x'')')", "FROM o.v"},
+        {"CREATE VIEW v AS FROM range(100000) USING SAMPLE 3", "FROM v"},
     };
     for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
         char path[160];
         snprintf(path, sizeof path, "%s/stored%zu", f.dir, i);
-        make_database(path, stored[i]);
+        make_database(path, stored[i][0]);
         struct engine *e = open_engine(path, 8);
-        for (int k = 0; k < 2; k++) {
-            struct answer a = ask(e, "SELECT 1");
-            assert_int_equal(a.cache_use, CACHE_BYPASS);
-            assert_string_equal(a.text, "1\n");
-        }
+        for (int k = 0; k < 2; k++)
+            assert_int_equal(ask(e, stored[i][1]).cache_use, CACHE_BYPASS);
+        assert_answer(e, "SELECT 'other'", "other\n");
+        assert_int_equal(ask(e, "SELECT 'other'").cache_use, CACHE_HIT);
         engine_close(e);
     }
     char path[160];
@@ -224,7 +248,8 @@ int main(void)
         cmocka_unit_test(parameters_rebind),
         cmocka_unit_test(effects_do_not_outlive_their_query),
         cmocka_unit_test(process_wide_effects_spend_the_engine),
-        cmocka_unit_test(stored_effects_turn_the_cache_off),
+        cmocka_unit_test(stored_effects_reach_the_statement),
+        cmocka_unit_test(verdicts_outlive_the_connection),
         cmocka_unit_test(failures_leave_the_cache_usable),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from lib import proc
+from lib.db import killed_writer
 from lib.server import BULKHEAD, clean_environment, run_cli
 from lib.sql import CROSS_JOIN
 from lib.wait import wait_until
@@ -53,13 +54,6 @@ def fingerprint(db):
     """The file as it is, to the byte."""
     st = os.stat(db.path)
     return st.st_ino, st.st_mtime_ns, db.path.read_bytes()
-
-
-def killed_writer(db, *statements):
-    """A writer that commits and is killed: its log stays beside the file."""
-    code = f"import duckdb, os\nc = duckdb.connect({str(db.path)!r})\n" + "".join(f"c.execute({s!r})\n" for s in statements) + "os.kill(os.getpid(), 9)\n"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    return db.path.with_name(db.path.name + ".wal")
 
 
 @pytest.fixture

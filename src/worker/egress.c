@@ -1,0 +1,132 @@
+/* Asking the broker (see the header). Runs in the worker, in any of the engine's threads. */
+#include "worker/egress.h"
+#include "core/clock.h"
+#include "core/fd.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+/* The one state of a process that is not reached from its context: the replaced calls have nothing but the C library's arguments. */
+static struct {
+    pthread_mutex_t lock; /* one ask at a time */
+    int fd;               /* -1: nothing can be reached */
+    uint32_t last_id;
+    size_t count;
+    struct egress_endpoint endpoint[SOURCES_PER_SET];
+    const atomic_bool *stop;
+} egress = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+
+void egress_start(int channel_fd, const struct egress_endpoint *endpoints, size_t count, const atomic_bool *stop)
+{
+    memcpy(egress.endpoint, endpoints, count * sizeof *endpoints);
+    egress.count = count;
+    egress.stop = stop;
+    egress.fd = channel_fd;
+}
+
+static int find(const char *host, unsigned port)
+{
+    for (size_t i = 0; i < egress.count; i++)
+        if (strcasecmp(egress.endpoint[i].host, host) == 0 && (port == 0 || egress.endpoint[i].port == port))
+            return (int)i;
+    return -1;
+}
+
+bool egress_address(const char *host, unsigned port, struct sockaddr_in *ret)
+{
+    int i = find(host, port);
+    if (i < 0)
+        return false;
+    *ret = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(SOURCES_NET + (uint32_t)i + 1)};
+    return true;
+}
+
+static int of_unix(const struct sockaddr *address, socklen_t len)
+{
+    const struct sockaddr_un *a = (const struct sockaddr_un *)address;
+    size_t path_len = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
+    for (size_t i = 0; i < egress.count; i++) {
+        char path[sizeof a->sun_path];
+        if (egress.endpoint[i].host[0] == '/' && egress_unix_path(&egress.endpoint[i], path, sizeof path) && strnlen(a->sun_path, path_len) == strlen(path) &&
+            memcmp(a->sun_path, path, strlen(path)) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+int egress_endpoint(const struct sockaddr *address, socklen_t len)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    unsigned port = 0;
+    if (address->sa_family == AF_UNIX)
+        return of_unix(address, len);
+    if (address->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
+        const struct sockaddr_in *a = (const struct sockaddr_in *)address;
+        uint32_t net = ntohl(a->sin_addr.s_addr);
+        port = ntohs(a->sin_port);
+        if (net > SOURCES_NET && net <= SOURCES_NET + egress.count) /* the name was found at one port; it may be meant for another of the same host */
+            return find(egress.endpoint[net - SOURCES_NET - 1].host, port);
+        inet_ntop(AF_INET, &a->sin_addr, host, sizeof host);
+    } else if (address->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)address;
+        port = ntohs(a->sin6_port);
+        inet_ntop(AF_INET6, &a->sin6_addr, host, sizeof host);
+    }
+    return host[0] && port ? find(host, port) : -1;
+}
+
+/* Waits for the answer to this ask; those to earlier ones, which were given up, are dropped. */
+static int wait_answer(uint32_t id)
+{
+    int64_t deadline = clock_now_ns() + (EGRESS_CONNECT_MS + 1000) * NS_PER_MS;
+    for (;;) {
+        struct pollfd p = {.fd = egress.fd, .events = POLLIN};
+        struct egress_answer m;
+        int fd = -1, nfds = 0;
+        if (poll(&p, 1, 50) < 0 && errno != EINTR)
+            return -1;
+        if (egress.stop && atomic_load_explicit(egress.stop, memory_order_relaxed)) {
+            errno = ECANCELED;
+            return -1;
+        }
+        if (clock_now_ns() > deadline) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        if (!p.revents)
+            continue;
+        ssize_t n = fd_recv(egress.fd, &m, sizeof m, &fd, 1, &nfds);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            continue;
+        bool mine = n == (ssize_t)sizeof m && m.id == id;
+        if (mine && m.error == 0 && nfds == 1)
+            return fd;
+        if (nfds == 1)
+            close(fd);
+        if (n <= 0 || mine) {
+            errno = n <= 0 ? ECONNREFUSED : m.error ? m.error : EPROTO;
+            return -1;
+        }
+    }
+}
+
+int egress_connect(int endpoint)
+{
+    if (egress.fd < 0) {
+        errno = EACCES;
+        return -1;
+    }
+    pthread_mutex_lock(&egress.lock);
+    struct egress_ask ask = {.id = ++egress.last_id, .endpoint = (uint32_t)endpoint};
+    int fd = fd_send(egress.fd, &ask, sizeof ask, NULL, 0) < 0 ? -1 : wait_answer(ask.id);
+    int e = errno;
+    pthread_mutex_unlock(&egress.lock);
+    errno = e;
+    return fd;
+}

@@ -1,0 +1,290 @@
+"""Where a worker can get to: the declared address and port of its sources, through the broker, and nowhere else."""
+
+import array
+import errno
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from lib import proc
+from lib.server import BULKHEAD, Server
+from lib.session import Session
+from lib.sources import Sources
+from lib.wait import wait_until
+
+
+class Trap:
+    """Something that listens where nobody must come to. `answer`: bytes for whoever does."""
+
+    def __init__(self, answer=b"", unix=None):
+        self.visits, self.answer = [], answer
+        if unix:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(unix)
+            self.listener.listen()
+            os.chmod(unix, 0o777)
+        else:
+            self.listener = socket.create_server(("127.0.0.1", 0))
+            self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                peer, address = self.listener.accept()
+            except OSError:
+                return
+            self.visits.append(address)
+            try:
+                peer.settimeout(2)
+                peer.recv(65536)
+                peer.sendall(self.answer)
+            except OSError:
+                pass
+            peer.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+@pytest.fixture(scope="module")
+def shared_server(items, pg, my, s3, tmp_path_factory):
+    declared = Sources(tmp_path_factory.mktemp("secrets")).postgres("pg1", pg, host="localhost").mysql("my1", my).s3("lake", s3)
+    with Server(items, set=declared.settings) as s:
+        yield s
+
+
+@pytest.fixture(scope="module")
+def session(shared_server):
+    with Session(shared_server.client, sources=["pg1", "my1", "lake"]) as s:
+        yield s
+
+
+def test_no_statement_leads_elsewhere(session, tmp_path):
+    with Trap() as trap, Trap(unix=str(tmp_path / ".s.PGSQL.5432")) as local:
+        to = f"127.0.0.1:{trap.port}"
+        for sql in (
+            f"FROM postgres_scan('host=127.0.0.1 port={trap.port} dbname=x user=x', 'public', 'users')",
+            f"FROM postgres_query('host=127.0.0.1 port={trap.port}', 'SELECT 1')",
+            f"SELECT * FROM postgres_scan('host=localhost port={trap.port}', 'public', 'users')",
+            f"FROM postgres_scan('host={tmp_path}', 'public', 'users')",
+            f"CALL postgres_attach('host=127.0.0.1 port={trap.port}')",
+            f"FROM mysql_query('host=127.0.0.1 port={trap.port}', 'SELECT 1')",
+            f"FROM read_csv('s3://lake/in/countries.csv?s3_endpoint={to}&s3_use_ssl=false')",
+            f"FROM 's3://lake/in/countries.csv?s3_endpoint={to}'",
+            f"FROM read_parquet('http://{to}/x.parquet')", f"FROM 'http://{to}/x.csv'", f"FROM read_text('http://{to}/')",
+            f"FROM read_csv('s3://other{to}/x.csv')", f"FROM glob('s3://lake/in/*?s3_endpoint={to}')",
+            "FROM read_csv('http://169.254.169.254/latest/meta-data/')", f"FROM read_json('hf://datasets/x@{to}')",
+        ):
+            response = session.query(sql, timeout="20s")
+            assert response.status in (400, 403, 502), (sql, response)
+        assert trap.visits == [] and local.visits == []
+
+
+@pytest.mark.parametrize("name", [
+    "s3://lake/in/../secret/salaries.csv", "s3://lake/in/%2e%2e/secret/salaries.csv", "s3://lake/in/./../secret/salaries.csv", "s3://lake/secret/salaries.csv",
+    "s3://other/in/foreign.csv", "s3://lake/in/..%2fsecret/salaries.csv", "s3://lake/in/countries.csv/../../secret/salaries.csv", "s3://lake//in/../secret/*",
+    "s3://lake/in/../secret/*.csv", "s3://lake/in?x=/../secret/salaries.csv", "s3://lake/in/#/../../secret/salaries.csv", "s3://lake/in/../../other/in/foreign.csv"])
+def test_no_path_leads_out_of_the_prefix(session, s3, name):
+    mark = len(s3.requests())
+    for sql in (f"FROM '{name}'", f'FROM "{name}"', f"FROM read_csv('{name}')", f"FROM read_text('{name}')", f"FROM glob('{name}')"):
+        response = session.query(sql)
+        # glob() of a name without a star asks nobody, and gives the name back.
+        assert response.status != 200 or response.json()["rows"] == 0 or (sql.startswith("FROM glob") and "*" not in name), (sql, response)
+        assert "1000000" not in response.text
+    assert not [r for r in s3.requests()[mark:] if "salaries" in r or "foreign" in r]
+
+
+def test_a_redirect_is_not_followed(start, pg, s3, tmp_path):
+    with Trap() as trap:
+        away = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:{trap.port}/lake/in/countries.csv\r\nContent-Length: 0\r\n\r\n".encode()
+        with Trap(answer=away) as impostor:
+            server = start(set=Sources(tmp_path).s3("lake", s3, endpoint=f"http://127.0.0.1:{impostor.port}").settings)
+            assert server.client.query("FROM 's3://lake/in/countries.csv'", sources=["lake"], timeout="20s").status != 200
+            assert impostor.visits
+        assert trap.visits == []
+
+
+def test_a_worker_holds_no_socket_but_those_it_was_given(server, session, pg, my):
+    session.rows("SELECT count(*) FROM pg1.public.users")
+    session.rows("SELECT count(*) FROM my1.analytics.events")
+    pid = server.workers("session")[0]["pid"]
+    inodes = {t.split("[")[1].rstrip("]") for t in proc.fds(pid) if t.startswith("socket:")}
+    peers = set()
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/{pid}/net/{table}") as f:
+            for line in f.readlines()[1:]:
+                fields = line.split()
+                if fields[9] in inodes:
+                    peers.add(int(fields[2].split(":")[1], 16))
+    with open("/proc/net/tcp") as f:  # the broker's network, should the worker have one of its own
+        for line in f.readlines()[1:]:
+            fields = line.split()
+            if fields[9] in inodes:
+                peers.add(int(fields[2].split(":")[1], 16))
+    assert peers == {pg.port, my.port}, peers
+
+
+def test_messages_show_no_made_up_address(start, tmp_path, pg):
+    from lib.backend import free_port
+    server = start(set=Sources(tmp_path).postgres("pgx", pg, host="localhost", port=free_port()).settings)
+    detail = server.client.query("SELECT 1", sources=["pgx"]).problem(502, "source_error")["detail"]
+    assert "localhost" in detail and "240.0.0" not in detail
+
+
+def brokers(server):
+    return [s for s in proc.descendants(server.pid) if "broker-process" in open(f"/proc/{s.pid}/cmdline").read()]
+
+
+class TestTheBrokersDeath:
+    def test_sessions_go_on_and_a_new_one_serves_them(self, server, session, pg):
+        session.rows("CREATE TEMP TABLE kept AS SELECT 1 AS a")
+        first = brokers(server)
+        assert len(first) == 1
+        os.kill(first[0].pid, signal.SIGKILL)
+        server.wait_log("broker_death")
+        wait_until(lambda: brokers(server) and brokers(server)[0].pid != first[0].pid, "no new broker")
+        pg.drop_connections()
+        wait_until(lambda: session.query("SELECT count(*) FROM pg1.public.users").status == 200, "the source is not found again")
+        assert session.rows("FROM kept") == [[1]]
+
+    def test_there_is_none_without_a_source_elsewhere(self, start):
+        server = start()
+        with Session(server.client):
+            assert brokers(server) == []
+
+
+# ---- the broker by itself, with the test as supervisor and worker -----------------------------------------------------
+
+ENDPOINT = struct.Struct("32s256sII")
+
+
+class Broker:
+    def __init__(self):
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        n = theirs.fileno()
+        self.process = subprocess.Popen(["/bin/bash", "-c", f'exec "$0" broker-process {os.getpid()} 3<&{n} {n}<&-', str(BULKHEAD)],
+                                        stderr=subprocess.PIPE, pass_fds=[n], text=True)
+        theirs.close()
+
+    def channel(self, *endpoints):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        rows = b"".join(ENDPOINT.pack(b"src", host.encode(), port, 0) for host, port in endpoints)
+        grant = struct.pack("II", 7, len(endpoints)) + rows.ljust(16 * ENDPOINT.size, b"\0")
+        self.control.sendmsg([grant], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))])
+        theirs.close()
+        ours.settimeout(15)
+        return ours
+
+    @staticmethod
+    def ask(channel, endpoint, id=1):
+        """(error, socket or None)"""
+        channel.send(struct.pack("II", id, endpoint))
+        data, extra, _, _ = channel.recvmsg(64, socket.CMSG_SPACE(4))
+        got, error = struct.unpack("Ii", data)
+        assert got == id
+        fds = array.array("i")
+        for _, _, payload in extra:
+            fds.frombytes(payload[:4])
+        if not fds:
+            return error, None
+        connection = socket.socket(fileno=fds[0])
+        connection.settimeout(10)
+        return error, connection
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.control.close()
+        self.log = self.process.communicate(timeout=20)[1]
+        assert self.process.returncode == 0
+
+
+class TestTheBrokerByItself:
+    def test_it_connects_to_what_was_granted(self):
+        with Broker() as b, Trap(answer=b"hello") as there:
+            channel = b.channel(("127.0.0.1", there.port), ("localhost", there.port))
+            for endpoint in (0, 1):
+                error, connection = b.ask(channel, endpoint)
+                assert error == 0
+                connection.sendall(b"x")
+                assert connection.recv(10) == b"hello"
+                connection.close()
+
+    def test_a_number_that_was_not_granted(self):
+        with Broker() as b, Trap() as there:
+            channel = b.channel(("127.0.0.1", there.port))
+            for endpoint in (1, 15, 16, 0xffffffff):
+                assert b.ask(channel, endpoint) == (errno.EACCES, None)
+            assert there.visits == []
+            assert b.ask(channel, 0)[0] == 0
+        assert "egress_undeclared" in b.log
+
+    def test_nonsense_ends_the_channel(self):
+        with Broker() as b, Trap() as there:
+            for nonsense in (b"x", b"x" * 7, b"x" * 9, b"x" * 4000):
+                channel = b.channel(("127.0.0.1", there.port))
+                channel.send(nonsense)
+                assert channel.recv(64) == b""
+            assert b.ask(b.channel(("127.0.0.1", there.port)), 0)[0] == 0
+
+    def test_a_worker_that_passes_descriptors_is_cut_off(self):
+        with Broker() as b, Trap() as there:
+            channel = b.channel(("127.0.0.1", there.port))
+            channel.sendmsg([struct.pack("II", 1, 0)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
+            assert channel.recv(64) == b""
+
+    def test_a_name_that_leads_to_this_machine_is_refused(self):
+        names = [line.split()[1] for line in open("/etc/hosts") if line.split()[:1] in (["127.0.0.1"], ["127.0.1.1"], ["::1"]) and "#" not in line]
+        names = [n for n in names if n != "localhost"]
+        if not names:
+            pytest.skip("this machine has no other name for itself")
+        with Broker() as b, Trap() as there:
+            for name in names:
+                assert b.ask(b.channel((name, there.port)), 0) == (errno.EACCES, None), name
+            assert there.visits == []
+        assert json.loads(b.log.splitlines()[0])["event"] == "egress_refused"
+
+    def test_nobody_there_and_no_such_name(self):
+        from lib.backend import free_port
+        with Broker() as b:
+            assert b.ask(b.channel(("127.0.0.1", free_port())), 0) == (errno.ECONNREFUSED, None)
+            assert b.ask(b.channel(("no-such-host.invalid", 5432)), 0) == (errno.EHOSTUNREACH, None)
+
+    def test_a_unix_socket_that_was_declared(self, tmp_path):
+        with Broker() as b, Trap(answer=b"local", unix=str(tmp_path / ".s.PGSQL.5433")):
+            error, connection = b.ask(b.channel((str(tmp_path), 5433)), 0)
+            assert error == 0
+            connection.sendall(b"x")
+            assert connection.recv(10) == b"local"
+            connection.close()
+            assert b.ask(b.channel((str(tmp_path), 5434)), 0)[0] == errno.ENOENT
+
+    def test_many_at_once_and_many_channels(self):
+        with Broker() as b, Trap() as there:
+            channels = [b.channel(("127.0.0.1", there.port)) for _ in range(100)]
+            for channel in channels:
+                channel.send(struct.pack("II", 9, 0))
+            answers = 0
+            for channel in channels:
+                data, extra, _, _ = channel.recvmsg(64, socket.CMSG_SPACE(4))
+                assert struct.unpack("Ii", data)[1] in (0, errno.EAGAIN)
+                answers += 1
+                for _, _, payload in extra:
+                    os.close(struct.unpack("i", payload[:4])[0])
+            assert answers == 100
+
+
+def test_a_socket_of_postgres_on_this_machine(start, pg, tmp_path):
+    server = start(set=Sources(tmp_path).postgres("pg1", pg, host=pg.directory).settings)
+    assert server.client.rows("SELECT count(*) FROM pg1.public.users", sources=["pg1"]) == [[2000]]
