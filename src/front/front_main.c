@@ -7,6 +7,7 @@
 #include "front/database.h"
 #include "front/front.h"
 #include "front/front_jail.h"
+#include "front/inherited.h"
 #include "front/pool_setup.h"
 #include "front/public_text.h"
 #include "front/query.h"
@@ -135,32 +136,6 @@ static void on_config(struct front *f, int fd, uint32_t flags)
         pool_replace_all(f->pool);
 }
 
-/* Takes the fd. The supervisor has checked the text: what is wrong here is our own mistake. */
-static int load_keys(struct front *f, int fd, struct error *err)
-{
-    char *text;
-    size_t len;
-    int r = fd_read_all(fd, KEYFILE_TEXT_MAX, &text, &len);
-    close(fd);
-    if (r < 0)
-        return error_set(err, ERR_INTERNAL, "cannot read the inherited keys: %s", strerror(errno));
-    if (!f->auth.keyless)
-        r = keys_load(f->auth.keys, text, len, err);
-    free(text);
-    size_t count = keys_count(f->auth.keys);
-    if (r == 0 && !f->auth.keyless)
-        log_event(&f->log, count ? LOG_INFO : LOG_WARN, "keys_loaded", LOG_I("keys", (int64_t)count));
-    return r;
-}
-
-static void on_keys(struct front *f, int fd)
-{
-    struct error err;
-    if (load_keys(f, fd, &err) < 0)
-        log_event(&f->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail));
-    pool_limits_changed(f->pool);
-}
-
 static void maybe_drained(struct front *f)
 {
     if (!f->draining || f->query_count > 0 || http_server_busy(f->http) > 0)
@@ -202,7 +177,10 @@ static void on_message(struct front *f, const union control_message *m, const in
             layers_read(&f->layers, (enum layer_role)role, m->layers.text);
         break;
     case CONTROL_KEYS:
-        on_keys(f, fds[0]);
+        inherited_new_keys(f, fds[0]);
+        break;
+    case CONTROL_TLS:
+        inherited_new_tls(f, fds[0]);
         break;
     case CONTROL_DATABASE:
         database_told(f, &m->database);
@@ -288,7 +266,10 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     auth_init(&f->auth);
     keys_on_revoked(f->auth.keys, queries_revoked, f);
     auth_configure(&f->auth, f->cfg);
-    if (load_keys(f, FRONT_FD_KEYS, err) < 0)
+    if (inherited_keys(f, FRONT_FD_KEYS, err) < 0)
+        return -1;
+    struct tls *tls;
+    if (inherited_tls(f, FRONT_FD_TLS, &tls, err) < 0)
         return -1;
     f->base = event_base_new();
     if (!f->page || !f->base)
@@ -299,6 +280,7 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     sessions_start(f);
     f->registry = registry_new(f->cfg->limits.history);
     set_http_options(f, &handler, fds, listeners);
+    http_server_set_tls(f->http, tls);
     f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
     f->tick = evtimer_new(f->base, on_tick, f);
     CHECK(f->http && f->control_event && f->tick && event_add(f->control_event, NULL) == 0);

@@ -148,6 +148,8 @@ bool metrics_write(const struct front *f, struct buf *b)
     put_head(b, "bulkhead_auth_failures_total", "counter", "Requests refused for their API key, by reason.");
     for (int i = 0; i < AUTH_FAILURES; i++)
         buf_printf(b, "bulkhead_auth_failures_total{reason=\"%s\"} %" PRIu64 "\n", auth_failure_text((enum auth_failure)i), f->auth.failures[i]);
+    if (f->certificate_until_s)
+        put_one(b, "bulkhead_tls_certificate_expiry_seconds", "gauge", "Unix time at which the TLS certificate ends.", (uint64_t)f->certificate_until_s);
     put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
     struct quarantine_figures q = quarantine_figures(f->quarantine, clock_now_ns());
     put_head(b, "bulkhead_quarantine_strikes_total", "counter", "Workers that a statement ended, as far as they count against it, by how.");

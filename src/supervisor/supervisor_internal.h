@@ -105,6 +105,7 @@ struct supervisor {
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
     struct key_source keys;
+    int tls_fd;              /* link/identity.h: sealed; empty without TLS */
     char *worker_path;
     struct scratch scratch, spool;
     int spool_fd;            /* its directory */
@@ -207,6 +208,9 @@ void key_source_watch(struct supervisor *s);
 void key_source_reload(struct supervisor *s);
 void key_source_close(struct supervisor *s);
 
+/* tls_source.c: server.tls_cert, server.tls_key. open: 0; -1 with *err (bad_request: what is wrong with them). */
+int tls_source_open(struct supervisor *s, struct error *err);
+void tls_source_reload(struct supervisor *s);
 /* supervisor.c: a log line when the policy by function is wider than the built-in one. */
 void supervisor_warn_of_policy(struct supervisor *s);
 
