@@ -150,7 +150,10 @@ enum scan_event json_scan_next(struct json_scan *s)
     return (enum scan_event)s->last;
 }
 
-bool span_is(struct span s, const char *text) { return s.len == strlen(text) && memcmp(s.at, text, s.len) == 0; }
+bool span_is(struct span s, const char *text)
+{
+    return s.len == strlen(text) && (s.len == 0 || memcmp(s.at, text, s.len) == 0); /* one that was never set has no text at all */
+}
 
 static int hex4(const char *p, const char *end)
 {

@@ -175,7 +175,7 @@ static void a_text_may_lie_in_a_text_eight_times(void **state)
     (void)state;
     char sql[4096] = "SELECT 42", outer[4096];
     for (int depth = 1; depth <= 9; depth++) {
-        snprintf(outer, sizeof outer, "FROM query($q%d$%s$q%d$)", depth, sql, depth);
+        snprintf(outer, sizeof outer, "FROM query($q%d$%.4000s$q%d$)", depth, sql, depth);
         snprintf(sql, sizeof sql, "%s", outer);
         if (depth <= 8)
             assert_answer(f.engine, sql, "42\n");
