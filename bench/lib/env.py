@@ -1,4 +1,4 @@
-"""What the benchmark needs before it can run: a venv, the two C programs, the TPC-H database.
+"""What the benchmark needs before it can run: a venv, the C programs, the TPC-H database.
 
 Knows the repository's layout. Everything it makes lies below build/ and is made once.
 """
@@ -71,6 +71,8 @@ class Environment:
         self.bulkhead = build / "bulkhead"
         self.load = build / "bench-bin" / "bench_load"
         self.inproc = build / "bench-bin" / "bench_inproc"
+        self.stream = build / "bench-bin" / "bench_stream"
+        self.drain = build / "bench-bin" / "bench_drain"
         self.logs = build / "bench-logs"
 
     def prepare(self):
@@ -109,20 +111,19 @@ class Environment:
         duckdb = Path(os.environ.get("DUCKDB_ROOT") or self.build / "deps" / "duckdb").resolve()
         self.load.parent.mkdir(parents=True, exist_ok=True)
         self.compile_one(self.load, [BENCH / "load.c", BENCH / "hist.h"], [])
+        self.compile_one(self.drain, [BENCH / "drain.c"], [])
         if not (duckdb / "lib" / "libduckdb.so").exists():
             raise BenchError("libduckdb is missing below build/deps/duckdb: run `make build` first")
-        self.compile_one(
-            self.inproc,
-            [BENCH / "inproc.c"],
-            [
-                "-isystem",
-                str(duckdb / "include"),
-                f"-L{duckdb / 'lib'}",
-                f"-Wl,-rpath,{duckdb / 'lib'}",
-                "-lduckdb",
-                "-lpthread",
-            ],
-        )
+        engine = [
+            "-isystem",
+            str(duckdb / "include"),
+            f"-L{duckdb / 'lib'}",
+            f"-Wl,-rpath,{duckdb / 'lib'}",
+            "-lduckdb",
+            "-lpthread",
+        ]
+        self.compile_one(self.inproc, [BENCH / "inproc.c"], engine)
+        self.compile_one(self.stream, [BENCH / "stream.c"], engine)
 
     def compile_one(self, target, sources, extra):
         if target.exists() and target.stat().st_mtime >= max(s.stat().st_mtime for s in sources):

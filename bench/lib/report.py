@@ -148,6 +148,36 @@ def comparison_rows(rec, servers):
         yield f"idle private memory: {role}", [cell(rec, f"{s}.memory.{role}", "MB") for s in servers]
 
 
+def result_rows(rec):
+    names = ("arrow", "csv", "json", "ndjson", "parquet", "csv gzip", "csv zstd", "json zstd", "arrow codecs=zstd")
+    for name in names:
+        key = f"results.{name}"
+        yield (
+            name,
+            cell(rec, f"{key}.s", digits=2),
+            cell(rec, f"{key}.mb", digits=0),
+            cell(rec, f"{key}.ratio"),
+            cell(rec, f"{key}.over_copy"),
+            cell(rec, f"{key}.front_cpu_s_per_gb"),
+        )
+
+
+def result_facts(rec):
+    if not rec.has("results.chunks.s"):
+        return ""
+    text = (
+        f"In process the same rows take {cell(rec, 'results.chunks.s', digits=2)} s as chunks. Peak memory of a worker: "
+        f"{cell(rec, 'results.worker_peak_mb', 'MB')}; private memory of the front: {cell(rec, 'results.front_private_mb', 'MB')}."
+    )
+    for name in ("bulkhead", "FastAPI pool"):
+        if rec.seen(f"results.{name}.rows"):
+            text += (
+                f" One million of the rows as JSON, {name}: {cell(rec, f'results.{name}.rows_s', digits=2)} s "
+                f"({rec.seen(f'results.{name}.rows')}), at most {cell(rec, f'results.{name}.rows_peak_mb', 'MB')} in all its processes."
+            )
+    return text
+
+
 def in_process_facts(rec):
     if not rec.notes:
         return ""
@@ -182,6 +212,12 @@ def markdown(rec, engine, rounds, scale, deadline_s):
         "Median, and in brackets the spread.",
         markdown_table(("what", *servers), ((what, *cells) for what, cells in comparison_rows(rec, servers))),
         in_process_facts(rec),
+        "## Large results",
+        "lineitem, all 16 columns, through the server to one client on loopback that throws it away; two engine threads.",
+        markdown_table(
+            ("format", "seconds", "MB", "in-process chunks / this", "COPY to a pipe / this", "front CPU s/GB"), result_rows(rec)
+        ),
+        result_facts(rec),
         "## Absolute figures",
         "Context only: they are this machine's on one day, and say nothing about another one.",
         markdown_table(("what", "in process", *servers), context_rows(rec, servers)),

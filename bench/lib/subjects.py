@@ -165,9 +165,10 @@ class Bulkhead(Server):
     interrupt_grace_s = 0.25  # the contract's defaults
     term_grace_s = 1.0
 
-    def __init__(self, env, cached=True):
+    def __init__(self, env, cached=True, threads=THREADS):
         super().__init__(env)
         self.cached = cached
+        self.threads = threads
         self.name = "bulkhead" if cached else "bulkhead without cache"
 
     def command(self):
@@ -180,7 +181,7 @@ class Bulkhead(Server):
             "--set",
             f"pool.workers={WORKERS}",
             "--set",
-            f"pool.threads={THREADS}",
+            f"pool.threads={self.threads}",
             "--set",
             f"pool.memory_limit={MEMORY_LIMIT}",
         ]

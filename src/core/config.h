@@ -17,6 +17,7 @@ enum config_when { CONFIG_LIVE, CONFIG_WORKERS, CONFIG_RESTART }; /* when a chan
 
 /* The enums of the ENUM keys; their order is that of the choices in config.def. [log] level and format: log.h. */
 enum isolation { ISOLATION_SHARED, ISOLATION_KEY };
+enum on_source_change { SOURCE_CHANGE_REATTACH, SOURCE_CHANGE_END };
 enum log_sql { LOG_SQL_FULL, LOG_SQL_HASH, LOG_SQL_OFF };
 
 struct text_list {

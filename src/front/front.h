@@ -13,6 +13,7 @@
 #include "sched/pool.h"
 
 struct lanes;
+struct quarantine;
 struct query;
 struct registry;
 struct reload;
@@ -34,7 +35,9 @@ struct front {
     struct event *control_event, *tick;
     struct event *log_timer; /* lines of the log wait for it; NULL: none has yet */
     struct http_server *http;
+    int64_t certificate_until_s; /* Unix time; 0: no TLS */
     struct pool *pool;
+    struct quarantine *quarantine; /* texts that end workers */
     struct lanes *lanes;       /* workers that are not the pool's */
     struct sessions *sessions;
     struct metrics metrics;

@@ -7,12 +7,14 @@
 #include "front/database.h"
 #include "front/front.h"
 #include "front/front_jail.h"
+#include "front/inherited.h"
 #include "front/pool_setup.h"
 #include "front/public_text.h"
 #include "front/query.h"
 #include "front/sessions_http.h"
 #include "front/waiter.h"
 #include "link/inherit.h"
+#include "sched/quarantine.h"
 #include "session/sessions.h"
 
 #include <errno.h>
@@ -77,13 +79,15 @@ static void set_http_options(struct front *f, const struct http_handler *handler
     free(origins);
 }
 
-struct pool_options front_pool_options(const struct config *c)
+struct pool_options front_pool_options(const struct front *f)
 {
+    const struct config *c = f->cfg;
     return (struct pool_options){.queue_length = c->limits.queue_length,
                                  .queue_timeout_ms = c->limits.queue_timeout_ms,
                                  .inline_bytes = (uint32_t)c->limits.inline_bytes,
                                  .recycle_after = c->pool.recycle_after,
-                                 .isolation_by_key = c->pool.isolation == ISOLATION_KEY};
+                                 .isolation_by_key = c->pool.isolation == ISOLATION_KEY,
+                                 .quarantine = f->quarantine};
 }
 
 static struct config *read_config(int fd, struct error *err)
@@ -123,38 +127,13 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     auth_configure(&f->auth, cfg);
     set_log(f);
     set_http_options(f, NULL, NULL, 0);
-    struct pool_options po = front_pool_options(cfg);
+    struct pool_options po = front_pool_options(f);
+    quarantine_set(f->quarantine, cfg->limits.quarantine_ms);
     pool_set_options(f->pool, &po);
     registry_set_history(f->registry, cfg->limits.history);
     sessions_new_config(f);
     if (flags & CONTROL_REPLACE_WORKERS)
         pool_replace_all(f->pool);
-}
-
-/* Takes the fd. The supervisor has checked the text: what is wrong here is our own mistake. */
-static int load_keys(struct front *f, int fd, struct error *err)
-{
-    char *text;
-    size_t len;
-    int r = fd_read_all(fd, KEYFILE_TEXT_MAX, &text, &len);
-    close(fd);
-    if (r < 0)
-        return error_set(err, ERR_INTERNAL, "cannot read the inherited keys: %s", strerror(errno));
-    if (!f->auth.keyless)
-        r = keys_load(f->auth.keys, text, len, err);
-    free(text);
-    size_t count = keys_count(f->auth.keys);
-    if (r == 0 && !f->auth.keyless)
-        log_event(&f->log, count ? LOG_INFO : LOG_WARN, "keys_loaded", LOG_I("keys", (int64_t)count));
-    return r;
-}
-
-static void on_keys(struct front *f, int fd)
-{
-    struct error err;
-    if (load_keys(f, fd, &err) < 0)
-        log_event(&f->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail));
-    pool_limits_changed(f->pool);
 }
 
 static void maybe_drained(struct front *f)
@@ -198,7 +177,10 @@ static void on_message(struct front *f, const union control_message *m, const in
             layers_read(&f->layers, (enum layer_role)role, m->layers.text);
         break;
     case CONTROL_KEYS:
-        on_keys(f, fds[0]);
+        inherited_new_keys(f, fds[0]);
+        break;
+    case CONTROL_TLS:
+        inherited_new_tls(f, fds[0]);
         break;
     case CONTROL_DATABASE:
         database_told(f, &m->database);
@@ -284,16 +266,21 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     auth_init(&f->auth);
     keys_on_revoked(f->auth.keys, queries_revoked, f);
     auth_configure(&f->auth, f->cfg);
-    if (load_keys(f, FRONT_FD_KEYS, err) < 0)
+    if (inherited_keys(f, FRONT_FD_KEYS, err) < 0)
+        return -1;
+    struct tls *tls;
+    if (inherited_tls(f, FRONT_FD_TLS, &tls, err) < 0)
         return -1;
     f->base = event_base_new();
     if (!f->page || !f->base)
         return error_set(err, ERR_INTERNAL, "cannot start the front: %s", strerror(errno));
-    struct pool_options po = front_pool_options(f->cfg);
+    f->quarantine = quarantine_new(f->cfg->limits.quarantine_ms);
+    struct pool_options po = front_pool_options(f);
     f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, front_replace_worker, f, &f->log);
     sessions_start(f);
     f->registry = registry_new(f->cfg->limits.history);
     set_http_options(f, &handler, fds, listeners);
+    http_server_set_tls(f->http, tls);
     f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
     f->tick = evtimer_new(f->base, on_tick, f);
     CHECK(f->http && f->control_event && f->tick && event_add(f->control_event, NULL) == 0);
@@ -309,6 +296,7 @@ static void stop(struct front *f)
     http_server_free(f->http);
     sessions_stop(f);
     pool_free(f->pool);
+    quarantine_free(f->quarantine);
     auth_free(&f->auth);
     registry_free(f->registry);
     event_free(f->control_event);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct http_server;
+struct tls;
 struct exchange;
 
 enum http_method { HTTP_M_GET, HTTP_M_HEAD, HTTP_M_POST, HTTP_M_PUT, HTTP_M_DELETE, HTTP_M_OPTIONS, HTTP_M_OTHER };
@@ -66,6 +67,9 @@ struct body_source {
 /* Takes over listening sockets (non-blocking; not owned). The strings in opts are copied. */
 struct http_server *http_server_new(struct event_base *base, const int *listen_fds, int n, const struct http_options *opts,
                                     const struct http_handler *handler, void *ctx, struct log *log);
+/* Connections that are accepted from now on speak TLS with this identity, which is the server's from now on; those that are open keep
+ * theirs. NULL: they speak plain. */
+void http_server_set_tls(struct http_server *s, struct tls *tls);
 /* New limits for what comes from now on. */
 void http_server_set_options(struct http_server *s, const struct http_options *opts);
 /* Stops accepting, closes idle connections, answers further requests on kept ones with `Connection: close` on their answer. */

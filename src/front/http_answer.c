@@ -140,11 +140,7 @@ void conn_delivered(struct conn *c, size_t n)
 
 static ssize_t send_some(struct conn *c, struct iovec *iov, int n)
 {
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
-    ssize_t sent;
-    do
-        sent = sendmsg(c->fd, &m, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = transport_send(&c->io, iov, n, false);
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
     return sent;
@@ -161,7 +157,7 @@ int conn_send(struct conn *c, struct iovec *iov, int n)
         skip -= part;
         CHECK(buf_append(&c->out, (const char *)iov[i].iov_base + part, iov[i].iov_len - part));
     }
-    if (c->out.len)
+    if (!conn_is_out(c))
         conn_block(c, true);
     return 0;
 }
@@ -170,7 +166,7 @@ int conn_flush(struct conn *c)
 {
     struct iovec iov = {.iov_base = c->out.data + c->out_off, .iov_len = c->out.len - c->out_off};
     ssize_t sent = iov.iov_len ? send_some(c, &iov, 1) : 0;
-    if (sent < 0)
+    if (sent < 0 || transport_flush(&c->io) < 0)
         return -1;
     c->out_off += (size_t)sent;
     if (c->out_off < c->out.len) {
@@ -178,6 +174,8 @@ int conn_flush(struct conn *c)
         return 0;
     }
     c->out.len = c->out_off = 0;
+    if (!conn_is_out(c))
+        return 0;
     conn_block(c, false);
     return 1;
 }
@@ -199,7 +197,7 @@ void exchange_answer(struct exchange *x, int status, const char *content_type, c
     conn_set_state(c, CONN_FLUSH);
     if (conn_send(c, iov, with_body ? 2 : 1) < 0)
         conn_close(c, true);
-    else if (c->out.len)
+    else if (!conn_is_out(c))
         conn_timer(c, TIMER_DELIVER);
     else
         conn_answered(c);

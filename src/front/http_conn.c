@@ -8,7 +8,6 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +29,7 @@ struct conn *conn_new(struct http_server *s, int fd)
     int on = 1; /* both fail on a unix socket, where they are not needed */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    transport_init(&c->io, fd, s->tls);
     CHECK(event_assign(&c->read_ev, s->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0);
     CHECK(event_assign(&c->write_ev, s->base, fd, EV_WRITE | EV_PERSIST, on_writable, c) == 0);
     CHECK(event_add(&c->read_ev, NULL) == 0);
@@ -131,6 +131,7 @@ void conn_close(struct conn *c, bool reset)
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
+    transport_end(&c->io, !reset);
     close(c->fd);
     conn_unlink(c);
     if (c->counted)
@@ -151,7 +152,7 @@ void conn_close(struct conn *c, bool reset)
  * can overtake the answer. */
 static void linger(struct conn *c)
 {
-    shutdown(c->fd, SHUT_WR);
+    transport_shut(&c->io);
     conn_set_state(c, CONN_LINGER);
     c->linger_left = HTTP_LINGER_BYTES;
     conn_block(c, false);
@@ -161,10 +162,9 @@ static void linger(struct conn *c)
 
 static void end(struct conn *c)
 {
-    int waiting = 0;
     if (c->peer_gone)
         conn_close(c, false);
-    else if (c->unread || c->ahead.len > c->ahead_off || (ioctl(c->fd, FIONREAD, &waiting) == 0 && waiting > 0))
+    else if (c->unread || c->ahead.len > c->ahead_off || transport_is_unread(&c->io))
         linger(c);
     else
         conn_close(c, false);
@@ -221,6 +221,10 @@ void conn_answered(struct conn *c)
 
 void conn_refuse(struct conn *c, const struct error *err)
 {
+    if (!c->io.ready) { /* nothing can be said before the handshake is done */
+        conn_close(c, false);
+        return;
+    }
     log_event(c->s->log, LOG_DEBUG, "request_refused", LOG_S("code", error_text(err->code)), LOG_S("detail", err->detail));
     if (c->s->handler.refused)
         c->s->handler.refused(c->s->ctx, err->code);
@@ -246,7 +250,8 @@ static void send_continue(struct conn *c)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     c->expect_continue = false;
-    if (c->body.len == 0 && send(c->fd, text, sizeof text - 1, MSG_NOSIGNAL) != sizeof text - 1)
+    struct iovec iov = {(void *)(uintptr_t)text, sizeof text - 1};
+    if (c->body.len == 0 && transport_send(&c->io, &iov, 1, false) != sizeof text - 1)
         conn_close(c, true);
 }
 
@@ -277,7 +282,7 @@ static void settle(struct conn *c)
     if (c->state != CONN_READ)
         return;
     bool more = c->ahead.len > c->ahead_off;
-    if (more)
+    if (more || transport_has_input(&c->io))
         conn_schedule(c);
     else
         conn_pause_reading(c, false);
@@ -329,7 +334,7 @@ static void read_request(struct conn *c)
         return;
     }
     char *scratch = c->s->scratch;
-    ssize_t n = recv(c->fd, scratch, read_size(c), 0);
+    ssize_t n = transport_read(&c->io, scratch, read_size(c));
     if (n <= 0) {
         if (n == 0 || !would_block())
             conn_close(c, false);
@@ -354,7 +359,7 @@ static void read_ahead(struct conn *c)
             conn_pause_reading(c, true);
         return;
     }
-    ssize_t n = recv(c->fd, c->s->scratch, HTTP_AHEAD_BYTES - held, 0);
+    ssize_t n = transport_read(&c->io, c->s->scratch, HTTP_AHEAD_BYTES - held);
     if (n > 0)
         keep_ahead(c, c->s->scratch, (size_t)n);
     else if (n == 0 || !would_block())
@@ -375,11 +380,39 @@ static void drop_input(struct conn *c)
     }
 }
 
+static void refuse_plain(struct conn *c)
+{
+    static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\n"
+                               "This port speaks HTTPS, and the request came without\n";
+    (void)!send(c->fd, text, sizeof text - 1, MSG_NOSIGNAL);
+    conn_close(c, false);
+}
+
+/* True when bytes may be read and written. */
+static bool shake_hands(struct conn *c)
+{
+    if (c->io.ready)
+        return true;
+    int r = transport_handshake(&c->io);
+    if (r < 0 && c->io.plain_http) {
+        refuse_plain(c);
+    } else if (r < 0) {
+        conn_close(c, true);
+    } else {
+        conn_block(c, r == 0 && c->io.wants_write);
+        if (r > 0)
+            conn_timer(c, TIMER_HEAD); /* for the request, which comes now */
+    }
+    return r > 0;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct conn *c = arg;
     (void)fd;
     (void)what;
+    if (c->state == CONN_CLOSED || !shake_hands(c))
+        return;
     switch (c->state) {
     case CONN_READ: read_request(c); break;
     case CONN_BUSY:
@@ -395,7 +428,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     struct conn *c = arg;
     (void)fd;
     (void)what;
-    if (c->state == CONN_STREAM) {
+    if (!c->io.ready) {
+        (void)shake_hands(c);
+    } else if (c->state == CONN_STREAM) {
         stream_continue(c);
     } else if (c->state == CONN_FLUSH) {
         int r = conn_flush(c);
@@ -414,6 +449,8 @@ void conn_turn(struct conn *c)
         stream_continue(c);
         return;
     }
+    if (c->state == CONN_READ && c->ahead.len == c->ahead_off && transport_has_input(&c->io))
+        read_request(c); /* no event of the socket tells of bytes that are decrypted already */
     if (c->state != CONN_READ || c->ahead.len == c->ahead_off)
         return;
     c->ahead_off += consume(c, c->ahead.data + c->ahead_off, c->ahead.len - c->ahead_off);

@@ -7,6 +7,7 @@
 #include "core/buf.h"
 #include "front/http.h"
 #include "front/http_host.h"
+#include "front/transport.h"
 
 #include <event2/event_struct.h>
 #include <llhttp.h>
@@ -101,6 +102,7 @@ struct stream {
 struct conn {
     struct http_server *s;
     int fd;
+    struct transport io;      /* what goes over it */
     enum conn_state state;
     enum timer_kind timer;
     int64_t since_ms;
@@ -153,6 +155,7 @@ struct http_server {
     struct log *log;
     struct http_options opt; /* its strings are in rules, not here */
     struct host_rules *rules;
+    struct tls *tls;         /* NULL: plain */
     struct event *listeners; /* one for each listening socket */
     int listener_count;
     int *listen_fds;
@@ -225,6 +228,8 @@ static inline const char *head_text(const struct exchange *x, uint32_t at) { ret
 size_t http_build_head(struct exchange *x, char *out, int status, const char *content_type, int64_t length, bool chunked);
 /* Sends; what the socket does not take goes to conn->out, with EV_WRITE on. -1: the connection is broken. */
 int conn_send(struct conn *c, struct iovec *iov, int n);
+/* All that was to be sent is in the kernel's hands. */
+static inline bool conn_is_out(const struct conn *c) { return c->out.len == 0 && !transport_is_holding(&c->io); }
 /* Sends conn->out. 1: all of it, 0: blocked, -1: broken. */
 int conn_flush(struct conn *c);
 void conn_block(struct conn *c, bool blocked);

@@ -228,13 +228,16 @@ bool host_rules_allow(const struct host_rules *r, const struct host_name *host, 
     return r->any_address && fd >= 0 && address_text(fd, text, &any) && strcmp(text, host->text) == 0;
 }
 
-enum origin_kind host_rules_origin(const struct host_rules *r, const char *origin, const struct host_name *host)
+enum origin_kind host_rules_origin(const struct host_rules *r, const char *origin, const struct host_name *host, bool tls)
 {
+    const char *scheme = tls ? "https://" : "http://";
+    size_t len = strlen(scheme);
+    int usual_port = tls ? 443 : 80;
     if (!origin)
         return ORIGIN_NONE;
     struct host_name o;
-    if (host && strncasecmp(origin, "http://", 7) == 0 && host_name_parse(origin + 7, strlen(origin + 7), &o) &&
-        strcmp(o.text, host->text) == 0 && (o.port < 0 ? 80 : o.port) == (host->port < 0 ? 80 : host->port))
+    if (host && strncasecmp(origin, scheme, len) == 0 && host_name_parse(origin + len, strlen(origin + len), &o) &&
+        strcmp(o.text, host->text) == 0 && (o.port < 0 ? usual_port : o.port) == (host->port < 0 ? usual_port : host->port))
         return ORIGIN_SAME;
     return list_has(&r->origins, origin) ? ORIGIN_CORS : ORIGIN_REFUSED;
 }

@@ -32,5 +32,6 @@ void host_rules_free(struct host_rules *r);
 /* fd: the accepted socket the request came in on (-1: none). The port does not count: a forwarded port is no attack. */
 bool host_rules_allow(const struct host_rules *r, const struct host_name *host, int fd);
 
-/* origin: the header's value, NULL when absent. host: the request's Host, NULL when absent. */
-enum origin_kind host_rules_origin(const struct host_rules *r, const char *origin, const struct host_name *host);
+/* origin: the header's value, NULL when absent. host: the request's Host, NULL when absent. tls: the request came over TLS, so that this server's
+ * own pages are https ones. */
+enum origin_kind host_rules_origin(const struct host_rules *r, const char *origin, const struct host_name *host, bool tls);

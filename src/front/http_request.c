@@ -130,7 +130,7 @@ static int check_host_and_origin(struct conn *c)
     if (text && !host_rules_allow(c->s->rules, &host, c->fd))
         return forbid(c, "host", "This server does not answer to that Host (server.allowed_hosts).");
     const char *origin = head_text(x, x->origin_at), *site = head_text(x, x->site_at);
-    enum origin_kind kind = host_rules_origin(c->s->rules, origin, text ? &host : NULL);
+    enum origin_kind kind = host_rules_origin(c->s->rules, origin, text ? &host : NULL, c->io.ssl != NULL);
     if (kind == ORIGIN_REFUSED || x->origin_repeated)
         return forbid(c, "origin", "Pages of that origin may not use this server (server.cors_origins).");
     /* A browser marks the requests of an allowed other origin as cross-site too: those are what cors_origins is for. */

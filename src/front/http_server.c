@@ -217,6 +217,12 @@ static void reject(struct http_server *s, int fd)
                      "Content-Length: %d\r\nRetry-After: 1\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s",
                      error_http_status(ERR_OVERLOADED), len, body);
     CHECK(len < (int)sizeof body && n < (int)sizeof text);
+    if (s->tls) { /* nobody shakes hands only to be sent away */
+        close(fd);
+        if (s->handler.refused)
+            s->handler.refused(s->ctx, ERR_OVERLOADED);
+        return;
+    }
     if (s->handler.refused)
         s->handler.refused(s->ctx, ERR_OVERLOADED);
     if (send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0 || s->rejects >= REJECTS_MAX) {
@@ -328,6 +334,12 @@ void http_server_set_options(struct http_server *s, const struct http_options *o
     arm_sweep(s);
 }
 
+void http_server_set_tls(struct http_server *s, struct tls *tls)
+{
+    tls_free(s->tls);
+    s->tls = tls;
+}
+
 void http_server_drain(struct http_server *s)
 {
     s->draining = true;
@@ -339,7 +351,7 @@ void http_server_drain(struct http_server *s)
         for (struct conn *c = s->lists[kinds[k]].first; c; c = next) {
             next = c->next;
             char one; /* a request that is here already is still answered */
-            if (c->phase == READ_IDLE && c->ahead.len == c->ahead_off && recv(c->fd, &one, 1, MSG_PEEK) <= 0)
+            if (c->phase == READ_IDLE && c->ahead.len == c->ahead_off && !transport_has_input(&c->io) && recv(c->fd, &one, 1, MSG_PEEK) <= 0)
                 conn_close(c, false);
         }
     }
@@ -371,6 +383,7 @@ void http_server_free(struct http_server *s)
     }
     free_dead(s);
     host_rules_free(s->rules);
+    tls_free(s->tls);
     free(s->listeners);
     free(s->listen_fds);
     free(s);

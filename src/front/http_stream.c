@@ -135,14 +135,14 @@ static enum step step(struct conn *c, size_t *budget)
     if (!prepare(c, &b, *budget))
         return STEP_BROKEN;
     size_t total = b.first + b.line + b.data + b.tail;
-    if (total == 0)
+    if (total == 0) {
+        int flushed = transport_flush(&c->io);
+        if (flushed <= 0)
+            return flushed < 0 ? STEP_BROKEN : STEP_BLOCKED;
         return c->st.complete ? STEP_DONE : STEP_EMPTY;
+    }
     /* An empty iovec in front costs nothing in the kernel, so the four are always given. */
-    struct msghdr m = {.msg_iov = b.iov, .msg_iovlen = 4};
-    ssize_t sent;
-    do
-        sent = sendmsg(c->fd, &m, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = transport_send(&c->io, b.iov, 4, false);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         return STEP_BROKEN;
     account(c, &b, sent > 0 ? (size_t)sent : 0);
@@ -151,9 +151,9 @@ static enum step step(struct conn *c, size_t *budget)
     *budget -= (size_t)sent < *budget ? (size_t)sent : *budget;
     if (c->blocked)
         conn_delivered(c, (size_t)sent);
-    if ((size_t)sent < total)
+    if ((size_t)sent < total || transport_is_holding(&c->io))
         return STEP_BLOCKED;
-    return c->st.complete && c->out.len == 0 ? STEP_DONE : STEP_AGAIN;
+    return c->st.complete && conn_is_out(c) ? STEP_DONE : STEP_AGAIN;
 }
 
 static void done(struct conn *c)

@@ -1,8 +1,10 @@
 /* The text of GET /metrics (Prometheus text format 0.0.4). Runs in the front. */
 #include "front/metrics.h"
 #include "core/buf.h"
+#include "core/clock.h"
 #include "front/database.h"
 #include "front/front.h"
+#include "sched/quarantine.h"
 #include "session/sessions.h"
 
 #include <inttypes.h>
@@ -146,7 +148,15 @@ bool metrics_write(const struct front *f, struct buf *b)
     put_head(b, "bulkhead_auth_failures_total", "counter", "Requests refused for their API key, by reason.");
     for (int i = 0; i < AUTH_FAILURES; i++)
         buf_printf(b, "bulkhead_auth_failures_total{reason=\"%s\"} %" PRIu64 "\n", auth_failure_text((enum auth_failure)i), f->auth.failures[i]);
+    if (f->certificate_until_s)
+        put_one(b, "bulkhead_tls_certificate_expiry_seconds", "gauge", "Unix time at which the TLS certificate ends.", (uint64_t)f->certificate_until_s);
     put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
+    struct quarantine_figures q = quarantine_figures(f->quarantine, clock_now_ns());
+    put_head(b, "bulkhead_quarantine_strikes_total", "counter", "Workers that a statement ended, as far as they count against it, by how.");
+    buf_printf(b, "bulkhead_quarantine_strikes_total{by=\"crash\"} %" PRIu64 "\n", q.strikes[STRIKE_CRASH]);
+    buf_printf(b, "bulkhead_quarantine_strikes_total{by=\"timeout\"} %" PRIu64 "\n", q.strikes[STRIKE_TIMEOUT]);
+    put_one(b, "bulkhead_quarantined", "gauge", "Statements refused because they ended workers, to one key or to all.", q.refused);
+    put_one(b, "bulkhead_quarantine_refusals_total", "counter", "Queries refused for that.", q.refusals);
     put_head(b, "bulkhead_statement_cache_total", "counter", "Successful queries by use of the statement cache.");
     for (int i = 0; i < 3; i++)
         buf_printf(b, "bulkhead_statement_cache_total{result=\"%s\"} %" PRIu64 "\n", cache[i], m->cache[i]);

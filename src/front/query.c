@@ -410,6 +410,7 @@ void query_post(struct front *f, struct exchange *x)
     j->params = r.params;
     j->params_len = r.params_len;
     j->timeout_ms = r.timeout_ms;
+    j->short_timeout = r.timeout_ms < f->cfg->limits.timeout_ms && r.timeout_ms < j->tenant->limits.timeout_max_ms;
     j->max_rows = r.max_rows;
     j->max_bytes = (uint64_t)f->cfg->limits.max_result_bytes;
     j->format = q->form.format;

@@ -2,6 +2,7 @@
 #include "core/clock.h"
 #include "front/admin.h"
 #include "front/front.h"
+#include "front/openapi.h"
 #include "front/sessions_http.h"
 
 #include <stdio.h>
@@ -35,6 +36,7 @@ static const struct route routes[] = {
     {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
     {HTTP_M_POST, "/v1/admin/reload", admin_reload, .role = ROLE_ADMIN, .flags = UNMETERED},
+    {HTTP_M_GET, "/openapi.json", openapi_get},
     {HTTP_M_GET, "/healthz", info_healthz},
     {HTTP_M_GET, "/readyz", info_readyz},
     {HTTP_M_GET, "/metrics", info_metrics, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},

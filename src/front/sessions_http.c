@@ -94,7 +94,7 @@ void sessions_stop(struct front *f)
 
 static struct pool_options lane_options(const struct front *f)
 {
-    struct pool_options o = front_pool_options(f->cfg);
+    struct pool_options o = front_pool_options(f);
     o.one_account = true;
     o.isolation_by_key = false;
     o.recycle_after = 0; /* its state would go with it */
@@ -110,7 +110,7 @@ bool sessions_message(struct front *f, const union control_message *m, const int
     case CONTROL_DIED: return lanes_died(f->lanes, &m->died);
     case CONTROL_WANT_FAILED: return lanes_want_failed(f->lanes, &m->want_failed);
     case CONTROL_SOURCES_CHANGED:
-        sessions_source_changed(f->sessions, m->set.set);
+        sessions_source_changed(f->sessions, m->set.set, f->cfg->session.on_source_change == SOURCE_CHANGE_END);
         return true;
     case CONTROL_DRAIN:
         lanes_drain(f->lanes);

@@ -59,6 +59,7 @@ static struct rule rule_of(uint32_t type)
         break;
     case CONTROL_CONFIG:
     case CONTROL_KEYS:
+    case CONTROL_TLS:
         r.fds = 1;
         break;
     default:

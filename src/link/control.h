@@ -153,7 +153,7 @@ struct control_database {
     char text[512];
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, KEYS, DRAIN, UP, DRAINED, RELOAD */
+struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD */
     uint32_t type;
     uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising */
 };

@@ -41,6 +41,7 @@ enum front_fd {
     FRONT_FD_NUDGE, /* eventfd: the supervisor looks at the page */
     FRONT_FD_CONFIG,
     FRONT_FD_KEYS,  /* the key file's text, sealed; empty when there is none */
+    FRONT_FD_TLS,   /* certificate and private key (link/identity.h), sealed; empty when there is no TLS */
     FRONT_FD_SPOOL, /* the directory for spool files; no directory when there is no spool */
     FRONT_FD_LISTEN /* the first listener; the others follow */
 };

@@ -51,16 +51,39 @@ static i128 load_decimal(const struct column *c, uint64_t row)
         return (i128)load_16(c, row);
     }
 }
+static int64_t load_small_decimal(const struct column *c, uint64_t row)
+{
+    return c->storage_bytes == 8 ? AT(int64_t) : c->storage_bytes == 4 ? AT(int32_t) : AT(int16_t);
+}
+
+static bool is_small_decimal(const struct column *c) { return c->storage_bytes <= 8 && c->scale > 0 && c->scale <= 8; }
+
+static uint8_t *put_decimal_with(uint8_t *p, const struct column *c, uint64_t row, bool leading_zero)
+{
+    if (is_small_decimal(c))
+        return number_put_small_decimal(p, load_small_decimal(c, row), c->scale, leading_zero);
+    return number_put_decimal(p, load_decimal(c, row), c->scale, leading_zero);
+}
+
 /* A cast prints no zero in front of the point when the type has no digits there: .50 */
-CELL(put_decimal) { return number_put_decimal(p, load_decimal(c, row), c->scale, c->width > c->scale); }
+CELL(put_decimal) { return put_decimal_with(p, c, row, c->width > c->scale); }
+
+/* Whether a narrow decimal is written with a point and no exponent: to_json writes 0.000001 so, and 1e-7. */
+static bool is_plain(int64_t v, unsigned scale)
+{
+    static const int64_t least[] = {[7] = 10, [8] = 100};
+    return scale <= 6 || (scale <= 8 && (v >= least[scale] || v <= -least[scale]));
+}
 
 /* to_json turns narrow decimals into doubles, and prints wide ones as they are. Up to 15 digits the shortest text of that
  * double is the decimal itself without its trailing zeros. A missing zero in front of the point is no JSON: we put it. */
 CELL(json_decimal)
 {
-    i128 v = load_decimal(c, row);
     if (c->width > 15)
-        return number_put_decimal(p, v, c->scale, true);
+        return put_decimal_with(p, c, row, true);
+    int64_t v = load_small_decimal(c, row);
+    if (c->scale > 0 && v != 0 && is_plain(v, c->scale))
+        return number_put_short_decimal(p, v, c->scale);
     uint64_t digits = v < 0 ? -(uint64_t)v : (uint64_t)v;
     return real_put_decimal(p, v < 0, (struct real_decimal){digits, -(int)c->scale}, REAL_JSON);
 }
@@ -166,7 +189,7 @@ CELL(big_ubigint)
     return p + 1;
 }
 /* All places of its scale, and always a digit in front of the point. */
-CELL(whole_decimal) { return number_put_decimal(p, load_decimal(c, row), c->scale, true); }
+CELL(whole_decimal) { return put_decimal_with(p, c, row, true); }
 QUOTED(big_hugeint, put_hugeint)
 QUOTED(big_uhugeint, put_uhugeint)
 QUOTED(big_decimal, whole_decimal)

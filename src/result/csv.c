@@ -1,8 +1,6 @@
 /* CSV (RFC 4180: header line, CRLF) and RAW. Runs in the worker.
  * Values are what the engine's cast to VARCHAR gives. NULL is an empty field, an empty string is "". */
-#include "result/escape.h"
-#include "result/format.h"
-#include "result/varchar.h"
+#include "result/row.h"
 
 static const cell_put_fn no_cells[COL_TYPE_COUNT];
 
@@ -65,36 +63,25 @@ static int begin(struct encoder *e, struct sink *sink, const struct result_head 
     return sink_write(sink, "\r\n", 2);
 }
 
-static int put_row(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row)
+static uint8_t *string_cell(uint8_t *p, const struct column *c, uint64_t row)
 {
-    for (uint32_t i = 0; i < e->column_count;) {
-        const struct plan *plan = &e->plan[i];
-        if (plan->run == 0) {
-            if (i > 0 && sink_write(sink, ",", 1) < 0)
-                return -1;
-            if (!varchar_is_null(&columns[i], row) && plan->value(e, sink, &columns[i], row) < 0)
-                return -1;
-            i++;
-            continue;
-        }
-        uint8_t *p = sink_reserve(sink, plan->reserve);
-        if (!p)
-            return -1;
-        for (uint32_t end = i + plan->run; i < end; i++) {
-            if (i > 0)
-                *p++ = ',';
-            if (!column_is_null(&columns[i], row))
-                p = e->plan[i].cell(p, &columns[i], row);
-        }
-        sink->pos = p;
-    }
-    return 0;
+    const struct column_string *s = column_string_at(c, row);
+    return s->length <= COLUMN_STRING_INLINE ? escape_csv_inlined(p, (const uint8_t *)s->inlined, s->length)
+                                             : escape_csv(p, (const uint8_t *)s->pointer.data, s->length);
 }
+
+static uint8_t *enum_cell(uint8_t *p, const struct column *c, uint64_t row)
+{
+    uint64_t i = column_enum_index(c, row);
+    return escape_csv(p, (const uint8_t *)c->enum_text[i], c->enum_length[i]);
+}
+
+static const struct row_style style = {false, "\0\0\0", 0};
 
 static int rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
 {
     for (uint64_t row = 0; row < count; row++)
-        if (put_row(e, sink, columns, row) < 0 || sink_write(sink, "\r\n", 2) < 0)
+        if (row_put(e, sink, columns, row, style) < 0 || sink_write(sink, "\r\n", 2) < 0)
             return -1;
     return 0;
 }
@@ -105,7 +92,14 @@ static int end(struct encoder *e, struct sink *sink, const struct result_tail *t
     return 0;
 }
 
-const struct format format_csv = {.begin = begin, .rows = rows, .end = end, .cells = cell_varchar, .values = values};
+const struct format format_csv = {.begin = begin,
+                                  .rows = rows,
+                                  .end = end,
+                                  .cells = cell_varchar,
+                                  .values = values,
+                                  .text_cell = string_cell,
+                                  .enum_cell = enum_cell,
+                                  .text_factor = 2};
 
 static int raw_begin(struct encoder *e, struct sink *sink, const struct result_head *head)
 {

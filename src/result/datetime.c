@@ -34,17 +34,46 @@ static struct civil civil_from_days(int64_t days)
     return c;
 }
 
+/* The days of the years 1 to 9999, counted from 1970. */
+#define FOUR_DIGITS_FIRST (-719162)
+#define FOUR_DIGITS_LAST 2932896
+
+/* The same for these, with linear functions in the place of divisions: a remainder is read off the low half of a product (C. Neri and L. Schneider,
+ * "Euclidean affine functions and their application to calendar algorithms"). Ten bytes. */
+static uint8_t *put_four_digit_days(uint8_t *p, int32_t days)
+{
+    uint32_t quarters = 4 * (uint32_t)(days + 719468) + 3; /* of days, from 0000-03-01 */
+    uint32_t century = quarters / 146097;
+    uint32_t in_century = (quarters % 146097) | 3; /* quarters again: 4 * day + 3 */
+    uint64_t scaled = (uint64_t)2939745 * in_century; /* 2^32 / 1461 */
+    uint32_t year = (uint32_t)(scaled >> 32), day_of_year = (uint32_t)scaled / 2939745 / 4;
+    uint32_t months = 2141 * day_of_year + 197913; /* March = 3, in the high half */
+    uint32_t month = months >> 16, day = (months & 0xffff) / 2141 + 1;
+    uint32_t next_year = day_of_year >= 306; /* January or February */
+    month -= next_year ? 12 : 0;
+    year += next_year;
+    century += year == 100;
+    year = year == 100 ? 0 : year;
+    p = number_put_two(number_put_two(p, century), year);
+    *p = '-';
+    p = number_put_two(p + 1, month);
+    *p = '-';
+    return number_put_two(p + 1, day);
+}
+
 static uint8_t *put_days(uint8_t *p, int64_t days)
 {
+    if (days >= FOUR_DIGITS_FIRST && days <= FOUR_DIGITS_LAST)
+        return put_four_digit_days(p, (int32_t)days);
     struct civil c = civil_from_days(days);
     bool bc = c.year <= 0;
     uint64_t year = (uint64_t)(bc ? 1 - c.year : c.year);
     unsigned digits = number_digits(year);
     p = number_put_padded(p, year, digits < 4 ? 4 : digits);
     *p++ = '-';
-    p = number_put_padded(p, c.month, 2);
+    p = number_put_two(p, c.month);
     *p++ = '-';
-    p = number_put_padded(p, c.day, 2);
+    p = number_put_two(p, c.day);
     return bc ? put_text(p, " (BC)") : p;
 }
 
@@ -62,11 +91,12 @@ static uint8_t *put_subsecond(uint8_t *p, uint64_t fraction, unsigned digits)
 
 static uint8_t *put_clock(uint8_t *p, uint64_t seconds)
 {
-    p = number_put_padded(p, seconds / 3600, 2);
+    unsigned s = (unsigned)seconds; /* of a day */
+    p = number_put_two(p, s / 3600);
     *p++ = ':';
-    p = number_put_padded(p, seconds / 60 % 60, 2);
+    p = number_put_two(p, s / 60 % 60);
     *p++ = ':';
-    return number_put_padded(p, seconds % 60, 2);
+    return number_put_two(p, s % 60);
 }
 
 uint8_t *datetime_put_date(uint8_t *p, int32_t days)

@@ -4,26 +4,56 @@
 #include "result/format.h"
 #include <stdlib.h>
 
-_Static_assert(FORMAT_CELL_MAX * FORMAT_RUN_MAX <= SINK_RESERVE_MAX, "a run of cells fits one reserve");
+/* Beyond this an ENUM's names take the long way. */
+#define ENUM_NAME_MAX 1000
 
+static uint32_t longest_name(const struct column *c)
+{
+    uint32_t longest = 0;
+    for (uint32_t i = 0; i < c->enum_count; i++)
+        longest = c->enum_length[i] > longest ? c->enum_length[i] : longest;
+    return longest;
+}
+
+static void plan_column(const struct encoder *e, struct plan *p, const struct column *c)
+{
+    const struct format *f = e->format;
+    p->cell = e->cells[c->type];
+    p->value = f->values[c->type];
+    p->bytes = FORMAT_CELL_MAX;
+    if (c->type == COL_VARCHAR && f->text_cell) {
+        p->cell = f->text_cell;
+        p->bytes = FORMAT_TEXT_SLACK;
+    } else if (c->type == COL_ENUM && f->enum_cell && longest_name(c) <= ENUM_NAME_MAX) {
+        p->cell = f->enum_cell;
+        p->bytes = FORMAT_TEXT_SLACK + f->text_factor * longest_name(c);
+    }
+    CHECK(p->cell || p->value);
+}
+
+/* Columns with a cell go into runs, as long as their fixed part leaves room for strings. */
 static void plan_columns(struct encoder *e)
 {
-    struct plan *first = NULL; /* of the present run */
+    struct plan *run = NULL;
+    uint32_t texts = 0;
     for (uint32_t i = 0; i < e->column_count; i++) {
         struct plan *p = &e->plan[i];
-        enum column_type type = e->columns[i].type;
-        p->cell = e->cells[type];
-        p->value = e->format->values[type];
-        CHECK(p->cell || p->value);
-        uint32_t bytes = FORMAT_CELL_MAX + p->key_room;
+        plan_column(e, p, &e->columns[i]);
+        uint32_t bytes = p->bytes + p->key_room;
         if (!p->cell || p->alone) {
-            first = NULL;
+            run = NULL;
             continue;
         }
-        if (!first || first->run == FORMAT_RUN_MAX || first->reserve + bytes > SINK_RESERVE_MAX)
-            first = p;
-        first->reserve += bytes;
-        first->run++;
+        if (!run || run->reserve + bytes > SINK_RESERVE_MAX / 2) {
+            run = p;
+            run->text_first = texts;
+        }
+        run->reserve += bytes;
+        run->run++;
+        if (e->columns[i].type == COL_VARCHAR) {
+            e->texts[texts++] = i;
+            run->text_count++;
+        }
     }
 }
 
@@ -49,7 +79,8 @@ struct encoder *encoder_new(const struct encoder_options *options, const struct 
     e->cells = options->big_numbers_as_text && e->format->cells_big ? e->format->cells_big : e->format->cells;
     e->columns = columns;
     e->column_count = column_count;
-    if (e->format->open && !e->format->open(e)) {
+    e->texts = calloc(column_count ? column_count : 1, sizeof *e->texts);
+    if (!e->texts || (e->format->open && !e->format->open(e))) {
         encoder_free(e);
         return NULL;
     }
@@ -60,8 +91,11 @@ struct encoder *encoder_new(const struct encoder_options *options, const struct 
 
 void encoder_free(struct encoder *e)
 {
-    if (e && e->format->close)
+    if (!e)
+        return;
+    if (e->format->close)
         e->format->close(e);
+    free(e->texts);
     free(e);
 }
 

@@ -1,18 +1,9 @@
 /* The two escapings of the wire formats, and writing through them. Runs in the worker.
- * Clean stretches are found eight bytes at a time; whatever the length, a piece is escaped into one reserved window. */
+ * Clean stretches are found sixteen bytes at a time; whatever the length, a piece is escaped into one reserved window. */
 #include "result/escape.h"
+#include "result/scan.h"
 
 #define PIECE 1024 /* bytes of input for which a window is reserved; worst case of JSON: six times as much */
-
-#define ONES 0x0101010101010101ULL
-#define TOPS 0x8080808080808080ULL
-
-/* Nonzero if one of the bytes is a control character, a quote or a backslash. */
-static uint64_t json_special(uint64_t x)
-{
-    uint64_t quote = x ^ ONES * '"', backslash = x ^ ONES * '\\';
-    return (((x - ONES * 0x20) & ~x) | ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash)) & TOPS;
-}
 
 static uint8_t *escape_one(uint8_t *p, uint8_t c)
 {
@@ -35,32 +26,27 @@ static uint8_t *escape_one(uint8_t *p, uint8_t c)
 
 uint8_t *escape_json(uint8_t *p, const uint8_t *s, size_t n)
 {
-    const uint8_t *end = s + n;
-    while (end - s >= 8) {
-        uint64_t x;
-        memcpy(&x, s, 8);
-        memcpy(p, &x, 8);
-        uint64_t special = json_special(x);
-        if (special == 0) {
-            s += 8;
-            p += 8;
-            continue;
-        }
-        /* the lowest mark is exact; the ones above it may not be */
-        size_t clean = (size_t)__builtin_ctzll(special) / 8;
-        s += clean;
-        p = escape_one(p + clean, *s++);
+    for (;;) {
+        size_t clean = scan_copy(p, s, n, SCAN_JSON);
+        p += clean;
+        if (clean == n)
+            return p;
+        p = escape_one(p, s[clean]);
+        s += clean + 1;
+        n -= clean + 1;
     }
-    while (s < end)
-        p = escape_one(p, *s++);
-    return p;
+}
+
+uint8_t *escape_json_inlined(uint8_t *p, const uint8_t *s, size_t n)
+{
+    return scan_copy_inlined(p, s, n, SCAN_JSON) ? p + n : escape_json(p, s, n);
 }
 
 static int put_json_pieces(struct sink *sink, const uint8_t *s, size_t n)
 {
     while (n > 0) {
         size_t piece = n < PIECE ? n : PIECE;
-        uint8_t *p = sink_reserve(sink, 6 * piece + 8);
+        uint8_t *p = sink_reserve(sink, 6 * piece);
         if (!p)
             return -1;
         sink->pos = escape_json(p, s, piece);
@@ -73,7 +59,7 @@ static int put_json_pieces(struct sink *sink, const uint8_t *s, size_t n)
 int escape_put_json(struct sink *sink, const uint8_t *s, size_t n)
 {
     if (n <= PIECE) {
-        uint8_t *p = sink_reserve(sink, 6 * n + 10);
+        uint8_t *p = sink_reserve(sink, 6 * n + 2);
         if (!p)
             return -1;
         *p = '"';
@@ -100,9 +86,35 @@ static int put_csv_pieces(struct sink *sink, const uint8_t *s, size_t n)
     return 0;
 }
 
+static uint8_t *quote_csv(uint8_t *p, const uint8_t *s, size_t n)
+{
+    *p++ = '"';
+    for (size_t i = 0; i < n; i++) {
+        *p++ = s[i];
+        if (s[i] == '"')
+            *p++ = '"';
+    }
+    *p = '"';
+    return p + 1;
+}
+
+uint8_t *escape_csv(uint8_t *p, const uint8_t *s, size_t n)
+{
+    return n > 0 && scan_copy(p, s, n, SCAN_CSV) == n ? p + n : quote_csv(p, s, n);
+}
+
+uint8_t *escape_csv_inlined(uint8_t *p, const uint8_t *s, size_t n)
+{
+    return n > 0 && scan_copy_inlined(p, s, n, SCAN_CSV) ? p + n : quote_csv(p, s, n);
+}
+
 static bool csv_needs_quotes(const uint8_t *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    size_t i = 0;
+    for (; n - i >= 16; i += 16)
+        if (scan_sixteen(s + i, SCAN_CSV))
+            return true;
+    for (; i < n; i++)
         if (s[i] == ',' || s[i] == '"' || s[i] == '\n' || s[i] == '\r')
             return true;
     return n == 0;

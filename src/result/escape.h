@@ -5,8 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Copies n bytes of UTF-8 to p as the inside of a JSON string and returns the end. Needs room for 6 * n + 8 bytes. */
+/* Copies n bytes of UTF-8 to p as the inside of a JSON string and returns the end. Needs room for 6 * n bytes. */
 uint8_t *escape_json(uint8_t *p, const uint8_t *s, size_t n);
+/* As a CSV field: quoted if it must be, and when empty (an empty field is NULL). Needs room for 2 * n + 2 bytes. */
+uint8_t *escape_csv(uint8_t *p, const uint8_t *s, size_t n);
+/* The same of n <= 12 bytes where 12 may be read. Room for 12 bytes more. */
+uint8_t *escape_json_inlined(uint8_t *p, const uint8_t *s, size_t n);
+uint8_t *escape_csv_inlined(uint8_t *p, const uint8_t *s, size_t n);
 
 /* A JSON string with its quotes; any length. 0, or -1: stop. */
 int escape_put_json(struct sink *sink, const uint8_t *s, size_t n);

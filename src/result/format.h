@@ -6,16 +6,19 @@
 /* Writes one value of unbounded length, not NULL. 0, or -1: stop. */
 typedef int (*value_put_fn)(const struct encoder *e, struct sink *sink, const struct column *c, uint64_t row);
 
-/* How the value of one column is written, worked out once: either `cell` (bounded) or `value`. */
+/* How the value of one column is written, worked out once. */
 struct plan {
-    cell_put_fn cell;
-    value_put_fn value;
+    cell_put_fn cell;    /* into a window that has the room; NULL: too long for any */
+    value_put_fn value;  /* any length */
+    uint32_t bytes;      /* room that `cell` needs at most; for text besides its length times text_factor */
     const uint8_t *key;  /* what stands in front of the value; NULL: the format's separator */
     uint32_t key_length;
     uint32_t key_room;   /* bytes that copying the key may touch */
     bool alone;          /* never part of a run */
-    /* Set for the first of a run of bounded columns: their number, and the room for all of them, so that they share one reserve. */
+    /* Set for the first of a run of columns with a `cell`: their number, and the room for all of them, so that they share one reserve; which of
+     * e->texts are its strings, whose length each row has to add. */
     uint32_t run, reserve;
+    uint32_t text_first, text_count;
 };
 
 struct format {
@@ -31,6 +34,9 @@ struct format {
     /* Values by type: bounded ones (and the same with big numbers as text, NULL: no difference); the others. NULL: the format has its own way. */
     const cell_put_fn *cells, *cells_big;
     const value_put_fn *values;
+    /* Strings and the names of ENUMs also have a short way: room for FORMAT_TEXT_SLACK bytes and text_factor for each byte of the text. */
+    cell_put_fn text_cell, enum_cell;
+    uint32_t text_factor;
 };
 extern const struct format format_json, format_ndjson, format_csv, format_arrow, format_raw;
 
@@ -40,12 +46,12 @@ struct encoder {
     const cell_put_fn *cells;
     const struct column *columns; /* for the head: names and types */
     uint32_t column_count;
-    bool any_row; /* written so far */
-    void *state;  /* the format's own */
+    bool any_row;    /* written so far */
+    void *state;     /* the format's own */
+    uint32_t *texts; /* columns that are strings, in order */
     struct plan plan[];
 };
 
 /* Bytes for one bounded value with its separator. */
 #define FORMAT_CELL_MAX (CELL_MAX + 1)
-/* Bounded columns that share a reserve, at most. */
-#define FORMAT_RUN_MAX 64
+#define FORMAT_TEXT_SLACK 32

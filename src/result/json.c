@@ -4,68 +4,34 @@
 #include "result/escape.h"
 #include "result/names.h"
 #include "result/number.h"
-#include "result/varchar.h"
+#include "result/row.h"
 #include <stdlib.h>
 
-/* Keys are copied in blocks of this size, so there must be room for a whole one behind them. */
-#define KEY_BLOCK 16
 /* Beyond this length a key has no place in a shared reserve. */
 #define KEY_SHORT 1024
 
-static uint8_t *copy_key(uint8_t *p, const struct plan *plan)
+static const struct row_style object_style = {false, "null", 4}, line_style = {true, "null", 4};
+
+static uint8_t *string_cell(uint8_t *p, const struct column *c, uint64_t row)
 {
-    for (uint32_t i = 0; i < plan->key_length; i += KEY_BLOCK)
-        memcpy(p + i, plan->key + i, KEY_BLOCK);
-    return p + plan->key_length;
+    const struct column_string *s = column_string_at(c, row);
+    *p = '"';
+    p = s->length <= COLUMN_STRING_INLINE ? escape_json_inlined(p + 1, (const uint8_t *)s->inlined, s->length)
+                                          : escape_json(p + 1, (const uint8_t *)s->pointer.data, s->length);
+    *p = '"';
+    return p + 1;
 }
 
-/* One unbounded column, with what stands in front of it. */
-static int put_value(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row, uint32_t i)
+static uint8_t *enum_cell(uint8_t *p, const struct column *c, uint64_t row)
 {
-    const struct plan *plan = &e->plan[i];
-    const struct column *c = &columns[i];
-    if (plan->key ? sink_write(sink, plan->key, plan->key_length) < 0 : i > 0 && json_put_literal(sink, ",") < 0)
-        return -1;
-    if (varchar_is_null(c, row))
-        return json_put_literal(sink, "null");
-    if (plan->value)
-        return plan->value(e, sink, c, row);
-    uint8_t *p = sink_reserve(sink, CELL_MAX); /* behind a very long key */
-    if (!p)
-        return -1;
-    sink->pos = e->cells[c->type](p, c, row);
-    return 0;
+    uint64_t i = column_enum_index(c, row);
+    *p = '"';
+    p = escape_json(p + 1, (const uint8_t *)c->enum_text[i], c->enum_length[i]);
+    *p = '"';
+    return p + 1;
 }
 
-static inline __attribute__((always_inline)) int put_row(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row,
-                                                         bool with_keys)
-{
-    for (uint32_t i = 0; i < e->column_count;) {
-        const struct plan *plan = &e->plan[i];
-        if (plan->run == 0) {
-            if (put_value(e, sink, columns, row, i++) < 0)
-                return -1;
-            continue;
-        }
-        uint8_t *p = sink_reserve(sink, plan->reserve);
-        if (!p)
-            return -1;
-        for (uint32_t end = i + plan->run; i < end; i++) {
-            if (with_keys)
-                p = copy_key(p, &e->plan[i]);
-            else if (i > 0)
-                *p++ = ',';
-            if (column_is_null(&columns[i], row)) {
-                memcpy(p, "null", 4);
-                p += 4;
-            } else {
-                p = e->plan[i].cell(p, &columns[i], row);
-            }
-        }
-        sink->pos = p;
-    }
-    return 0;
-}
+#define JSON_TEXT .text_cell = string_cell, .enum_cell = enum_cell, .text_factor = 6
 
 /* ---- the object ---- */
 
@@ -92,7 +58,7 @@ static int rows(struct encoder *e, struct sink *sink, const struct column *colum
         *p++ = '[';
         sink->pos = p;
         e->any_row = true;
-        if (put_row(e, sink, columns, row, false) < 0 || json_put_literal(sink, "]") < 0)
+        if (row_put(e, sink, columns, row, object_style) < 0 || json_put_literal(sink, "]") < 0)
             return -1;
     }
     return 0;
@@ -125,7 +91,7 @@ static int end(struct encoder *e, struct sink *sink, const struct result_tail *t
 }
 
 const struct format format_json = {
-    .begin = begin, .rows = rows, .end = end, .cells = cell_json, .cells_big = cell_json_big, .values = json_values};
+    .begin = begin, .rows = rows, .end = end, .cells = cell_json, .cells_big = cell_json_big, .values = json_values, JSON_TEXT};
 
 /* ---- the lines ---- */
 
@@ -135,7 +101,7 @@ static bool keys_open(struct encoder *e)
     char **names = names_unique(e->columns, e->column_count);
     size_t bytes = 0;
     for (uint32_t i = 0; names && i < e->column_count; i++)
-        bytes += 6 * strlen(names[i]) + 16 + KEY_BLOCK;
+        bytes += 6 * strlen(names[i]) + 16 + ROW_KEY_BLOCK;
     uint8_t *p = e->state = names ? malloc(bytes ? bytes : 1) : NULL;
     for (uint32_t i = 0; p && i < e->column_count; i++) {
         struct plan *plan = &e->plan[i];
@@ -146,7 +112,7 @@ static bool keys_open(struct encoder *e)
         memcpy(p, "\":", 2);
         p += 2;
         plan->key_length = (uint32_t)(p - plan->key);
-        plan->key_room = (plan->key_length + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
+        plan->key_room = (plan->key_length + ROW_KEY_BLOCK - 1) / ROW_KEY_BLOCK * ROW_KEY_BLOCK;
         plan->alone = plan->key_length > KEY_SHORT;
         p = (uint8_t *)plan->key + plan->key_room;
     }
@@ -166,7 +132,7 @@ static int lines_rows(struct encoder *e, struct sink *sink, const struct column 
 {
     const char *close = e->column_count ? "}\n" : "{}\n";
     for (uint64_t row = 0; row < count; row++)
-        if (put_row(e, sink, columns, row, true) < 0 || json_put_literal(sink, close) < 0)
+        if (row_put(e, sink, columns, row, line_style) < 0 || json_put_literal(sink, close) < 0)
             return -1;
     return 0;
 }
@@ -184,4 +150,5 @@ const struct format format_ndjson = {.open = keys_open,
                                      .end = lines_end,
                                      .cells = cell_json,
                                      .cells_big = cell_json_big,
-                                     .values = json_values};
+                                     .values = json_values,
+                                     JSON_TEXT};

@@ -1,8 +1,7 @@
 /* Integers and decimals as text. Knows nothing of columns. Runs in the worker. */
 #include "result/number.h"
-#include <string.h>
 
-static const char pairs[201] =
+const char number_pairs[201] =
     "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
     "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
     "9899";
@@ -40,7 +39,7 @@ uint8_t *number_put_padded(uint8_t *p, uint64_t v, unsigned digits)
     uint8_t *end = p + digits, *w = end;
     while (w - p >= 2) {
         w -= 2;
-        memcpy(w, pairs + v % 100 * 2, 2);
+        memcpy(w, number_pairs + v % 100 * 2, 2);
         v /= 100;
     }
     if (w > p)
@@ -48,22 +47,24 @@ uint8_t *number_put_padded(uint8_t *p, uint64_t v, unsigned digits)
     return end;
 }
 
-uint8_t *number_put_u64(uint8_t *p, uint64_t v)
+/* Eight digits, zeros in front. */
+static uint8_t *put_eight(uint8_t *p, uint32_t v)
 {
-    if (v < 10) {
-        *p = (uint8_t)('0' + v);
-        return p + 1;
-    }
-    return number_put_padded(p, v, number_digits(v));
+    uint64_t digits = number_eight_digits(v) | NUMBER_ASCII;
+    memcpy(p, &digits, 8);
+    return p + 8;
 }
 
-uint8_t *number_put_i64(uint8_t *p, int64_t v)
+uint8_t *number_put_large(uint8_t *p, uint64_t v)
 {
-    if (v < 0) {
-        *p++ = '-';
-        return number_put_u64(p, -(uint64_t)v);
-    }
-    return number_put_u64(p, (uint64_t)v);
+    const uint64_t unit = powers[8];
+    uint64_t high = v / unit;
+    uint32_t low = (uint32_t)(v - high * unit);
+    if (high < unit)
+        return put_eight(number_put_small(p, (uint32_t)high), low);
+    uint64_t top = high / unit;
+    p = number_put_small(p, (uint32_t)top);
+    return put_eight(put_eight(p, (uint32_t)(high - top * unit)), low);
 }
 
 uint8_t *number_put_u128(uint8_t *p, u128 v)
@@ -95,15 +96,70 @@ static uint8_t *put_fraction(uint8_t *p, u128 v, unsigned scale)
     return number_put_padded(p, (uint64_t)v, scale);
 }
 
+/* Divided by a constant, the compiler multiplies. */
+static inline uint64_t divide_by_power(uint64_t v, unsigned scale)
+{
+    switch (scale) {
+    case 1:
+        return v / 10;
+    case 2:
+        return v / 100;
+    case 3:
+        return v / 1000;
+    case 4:
+        return v / 10000;
+    case 5:
+        return v / 100000;
+    case 6:
+        return v / 1000000;
+    default:
+        return v / powers[scale];
+    }
+}
+
+/* `scale` (1 to 8) digits of v < 10^scale; 8 bytes are written. Returns them, first one lowest. */
+static inline uint64_t fraction_digits(uint64_t v, unsigned scale)
+{
+    return number_eight_digits((uint32_t)v) >> 8 * (8 - scale);
+}
+
+uint8_t *number_put_short_decimal(uint8_t *p, int64_t v, unsigned scale)
+{
+    uint64_t abs = v < 0 ? -(uint64_t)v : (uint64_t)v, whole = divide_by_power(abs, scale);
+    uint64_t digits = fraction_digits(abs - whole * powers[scale], scale);
+    *p = '-';
+    p = number_put_u64(p + (v < 0), whole);
+    *p = '.';
+    unsigned last = digits ? (63 - (unsigned)__builtin_clzll(digits)) / 8 : 0; /* the last digit that is not 0 */
+    digits |= NUMBER_ASCII;
+    memcpy(p + 1, &digits, 8);
+    return p + 2 + last;
+}
+
+uint8_t *number_put_small_decimal(uint8_t *p, int64_t v, unsigned scale, bool leading_zero)
+{
+    uint64_t abs = v < 0 ? -(uint64_t)v : (uint64_t)v, whole = divide_by_power(abs, scale);
+    uint64_t digits = fraction_digits(abs - whole * powers[scale], scale) | NUMBER_ASCII;
+    *p = '-';
+    p += v < 0;
+    if (whole || leading_zero)
+        p = number_put_u64(p, whole);
+    *p = '.';
+    memcpy(p + 1, &digits, 8);
+    return p + 1 + scale;
+}
+
 uint8_t *number_put_decimal(uint8_t *p, i128 v, unsigned scale, bool leading_zero)
 {
+    if (scale > 0 && scale <= 8 && v == (int64_t)v)
+        return number_put_small_decimal(p, (int64_t)v, scale, leading_zero);
     u128 abs = v < 0 ? -(u128)v : (u128)v;
     if (v < 0)
         *p++ = '-';
     if (scale == 0)
         return number_put_u128(p, abs);
     if (abs >> 64 == 0 && scale < 20) {
-        uint64_t small = (uint64_t)abs, whole = small / powers[scale];
+        uint64_t small = (uint64_t)abs, whole = divide_by_power(small, scale);
         if (whole || leading_zero)
             p = number_put_u64(p, whole);
         *p++ = '.';

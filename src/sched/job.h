@@ -56,6 +56,7 @@ struct job {
     char *params; /* owned, JSON text or NULL */
     size_t params_len;
     int64_t timeout_ms;
+    bool short_timeout; /* shorter than what it would have had: the client's own choice */
     uint64_t max_rows; /* 0: no limit */
     uint32_t format; /* enum result_format */
     uint32_t coding, ipc_coding; /* enum result_coding: of the body; of the buffers inside an Arrow stream */

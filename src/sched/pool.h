@@ -34,6 +34,8 @@ struct pool_worker {
     struct pool_worker *prev_idle, *next_idle;
 };
 
+struct quarantine;
+
 struct pool_options {
     int64_t queue_length;
     int64_t queue_timeout_ms;
@@ -42,6 +44,7 @@ struct pool_options {
     bool isolation_by_key; /* a worker that served one tenant is replaced before it serves another */
     bool one_account;      /* all jobs count as one tenant's: the workers of a session, which has one owner. (A tenant has room for the books
                               of one pool only: that of the shared workers.) Only pool_new looks at it. */
+    struct quarantine *quarantine; /* texts that end workers, for all pools of the front; NULL: none */
 };
 
 struct pool_counts {
@@ -81,7 +84,7 @@ bool pool_has_jobs(const struct pool *p);
 /* The next job that starts is told (job->session_reset, link_run) that its worker knows nothing of what came before. */
 void pool_announce_reset(struct pool *p);
 
-/* Runs or queues the job. 0; or -1 with *err (overloaded, rate_limited, unavailable, payload_too_large): the job was not taken and stays the caller's.
+/* Runs or queues the job. 0; or -1 with *err (overloaded, rate_limited, unavailable, payload_too_large, forbidden: quarantine): the job was not taken and stays the caller's.
  * Afterwards the job belongs to the pool until job->events->failed is called or pool_release returns. Events may come before this returns. */
 int pool_submit(struct pool *p, struct job *job, struct error *err);
 /* Stops a job for a reason: a queued one fails at once (failed is called), a running one by the supervisor's ladder. */

@@ -52,6 +52,11 @@ void pool_worker_free(struct pool_worker *w);
 /* The worker has no job any more: time to replace it, if it is to be replaced. */
 void pool_worker_is_free(struct pool_worker *w);
 
+/* 0: the job's text may run; -1 with *err (sched/quarantine.h). */
+int pool_check_text(const struct pool *p, const struct job *job, struct error *err);
+/* The job's worker is dead, for this reason and with this error for the client. */
+void pool_note_strike(const struct pool *p, const struct job *job, enum death_reason reason, enum error_code code);
+
 /* The job is over with this error: leaves the lists and its worker, tells its owner. */
 void pool_fail(struct pool *p, struct job *job, const struct error *err);
 /* What a job that was stopped is told: timeout or cancelled, with how it was stopped. */

@@ -103,6 +103,11 @@ void pool_dispatch(struct pool *p)
     if (fair_parked(p->fair))
         fair_unpark(p->fair);
     while (p->idle && (job = fair_pop(p->fair))) {
+        if (pool_check_text(p, job, &err) < 0) { /* since it came here */
+            fair_push_front(p->fair, job);
+            pool_fail(p, job, &err);
+            continue;
+        }
         struct pool_worker *w = pick(p, job);
         if (w && fits(w, job, &err) && start(p, w, job))
             continue;
@@ -169,6 +174,8 @@ int pool_submit(struct pool *p, struct job *job, struct error *err)
         err->retry_after_s = 1;
         return -1;
     }
+    if (pool_check_text(p, job, err) < 0)
+        return -1;
     if (++p->last_job == 0)
         p->last_job = 1;
     job->id = p->last_job;

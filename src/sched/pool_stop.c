@@ -2,6 +2,7 @@
  * The front only asks: the ladder is the supervisor's. */
 #include "core/clock.h"
 #include "sched/pool_internal.h"
+#include "sched/quarantine.h"
 
 #include <sys/eventfd.h>
 
@@ -97,4 +98,28 @@ void pool_client_is_slow(struct pool *p, struct job *job)
         return;
     job->deadline_left_ns = left;
     pool_pause(p, w);
+}
+
+int pool_check_text(const struct pool *p, const struct job *job, struct error *err)
+{
+    if (!job->tenant || job->sql_len == 0)
+        return 0;
+    return quarantine_check(p->opts.quarantine, job->tenant->id, job->sql, job->sql_len, job->timeout_ms, clock_now_ns(), err);
+}
+
+void pool_note_strike(const struct pool *p, const struct job *job, enum death_reason reason, enum error_code code)
+{
+    static const char *const to[] = {[STRIKE_REFUSED_TO_ONE] = "this key", [STRIKE_REFUSED_TO_ALL] = "every key"};
+    bool crashed = reason == DEATH_CRASH && code == ERR_WORKER_CRASHED;
+    bool killed = reason == DEATH_TIMEOUT && code == ERR_TIMEOUT && !job->short_timeout;
+    if (!p->opts.quarantine || !job->tenant || job->sql_len == 0 || (!crashed && !killed))
+        return;
+    char hash[QUARANTINE_HASH_BYTES];
+    enum strike_result r = quarantine_strike(p->opts.quarantine, job->tenant->id, job->sql, job->sql_len, crashed ? STRIKE_CRASH : STRIKE_TIMEOUT,
+                                             job->timeout_ms, clock_now_ns());
+    if (r == STRIKE_NOTED)
+        return;
+    quarantine_hash_text(job->sql, job->sql_len, hash);
+    log_event(p->log, LOG_WARN, "quarantined", LOG_S("query_id", job->query_id), LOG_S("key", job->tenant->name), LOG_S("text", hash),
+              LOG_S("why", crashed ? "crash" : "timeout"), LOG_S("refused_to", to[r]));
 }

@@ -311,8 +311,10 @@ void pool_died(struct pool *p, const struct control_died *m)
             fair_ended(p->fair, job);
             pool_enqueue(p, job, true);
         } else {
-            if (taken)
+            if (taken) {
                 fair_penalize(p->fair, job, clock_now_ns());
+                pool_note_strike(p, job, (enum death_reason)m->reason, err.code);
+            }
             pool_fail(p, job, &err);
         }
     }

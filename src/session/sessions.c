@@ -267,16 +267,27 @@ void sessions_end_owner(struct sessions *all, const char *owner, const char *rea
     }
 }
 
-void sessions_source_changed(struct sessions *all, const char *set)
+static bool uses_any(const struct session *s, const char *set)
 {
     char name[SOURCE_NAME_BYTES];
-    for (struct session *s = all->first; s; s = s->next) {
-        size_t at = 0;
-        while (source_set_next(set, &at, name))
-            if (source_set_has(s->lane->set, name)) {
-                pool_replace_all(s->lane->pool);
-                break;
-            }
+    size_t at = 0;
+    while (source_set_next(set, &at, name))
+        if (source_set_has(s->lane->set, name))
+            return true;
+    return false;
+}
+
+void sessions_source_changed(struct sessions *all, const char *set, bool end)
+{
+    struct session *next;
+    for (struct session *s = all->first; s; s = next) {
+        next = s->next;
+        if (!uses_any(s, set))
+            continue;
+        if (end)
+            session_end(all, s, "a source that it used was changed");
+        else
+            pool_replace_all(s->lane->pool);
     }
 }
 

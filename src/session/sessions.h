@@ -62,8 +62,8 @@ int session_enter(struct session *s, bool wait, struct error *err);
 void session_end(struct sessions *all, struct session *s, const char *reason);
 /* A key was revoked. */
 void sessions_end_owner(struct sessions *all, const char *owner, const char *reason);
-/* A source's definition or secret has changed: sessions that use it get a new worker when they are idle. */
-void sessions_source_changed(struct sessions *all, const char *set);
+/* A source's definition or secret has changed: sessions that use it get a new worker when they are idle, or (`end`) end. */
+void sessions_source_changed(struct sessions *all, const char *set, bool end);
 void sessions_set_pool_options(struct sessions *all, const struct pool_options *opts);
 void sessions_tick(struct sessions *all, int64_t now_ns);
 unsigned sessions_count(const struct sessions *all);

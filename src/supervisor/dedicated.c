@@ -11,6 +11,8 @@
 
 /* A front that has more open than this is not ours any more. */
 #define WANTS_MAX 4096
+/* Secrets are small files; reading them is how a change is noticed. */
+#define SECRETS_LOOK_S 2
 
 static struct want *find(struct supervisor *s, uint32_t id)
 {
@@ -310,6 +312,20 @@ static void source_changed(struct supervisor *s, const char *name)
     (void)front_send(s, &m, NULL, 0);
 }
 
+static void look_at_secrets(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    dedicated_sources_changed(arg);
+}
+
+void dedicated_watch(struct supervisor *s)
+{
+    struct timeval every = {.tv_sec = SECRETS_LOOK_S};
+    s->secrets_look = event_new(s->base, -1, EV_PERSIST, look_at_secrets, s);
+    CHECK(s->secrets_look && event_add(s->secrets_look, &every) == 0);
+}
+
 void dedicated_sources_changed(struct supervisor *s)
 {
     size_t count = s->cfg->source_count, old_count = s->print_count;
@@ -317,7 +333,8 @@ void dedicated_sources_changed(struct supervisor *s)
     CHECK(now || !count);
     for (size_t i = 0; i < count; i++) {
         snprintf(now[i].name, sizeof now[i].name, "%s", s->cfg->sources[i].name);
-        now[i].print = secrets_fingerprint(&s->cfg->sources[i]);
+        now[i].print = print_of(old, old_count, now[i].name);
+        (void)secrets_fingerprint(&s->cfg->sources[i], &now[i].print); /* a file that is being replaced is looked at again later */
     }
     s->prints = now;
     s->print_count = count;

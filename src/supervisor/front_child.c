@@ -191,7 +191,7 @@ static int exec_front(struct supervisor *s, int control_fd)
     snprintf(listeners, sizeof listeners, "%d", s->listen_count);
     snprintf(uid, sizeof uid, "%u", (unsigned)users_of_front(&s->users));
     const char *argv[] = {"bulkhead", "front-process", parent, listeners, uid, NULL};
-    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd, s->spool_fd};
+    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd, s->tls_fd, s->spool_fd};
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
         fds[n++] = s->listen_fds[i];

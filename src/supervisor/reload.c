@@ -123,6 +123,7 @@ void reload(struct supervisor *s)
     s->config_fd = fd;
     struct control_plain m = {.type = CONTROL_CONFIG, .flags = c.workers ? CONTROL_REPLACE_WORKERS : 0};
     (void)front_send(s, &m, &fd, 1);
+    tls_source_reload(s);
     key_source_reload(s); /* also when only [limits] changed: keys take what they do not say from there */
     if (c.workers) {
         s->generation++;

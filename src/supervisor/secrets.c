@@ -109,7 +109,7 @@ static uint64_t mix(uint64_t h, const char *text)
     return (h ^ 0xff) * UINT64_C(0x100000001b3);
 }
 
-uint64_t secrets_fingerprint(const struct config_source *source)
+bool secrets_fingerprint(const struct config_source *source, uint64_t *ret)
 {
     struct grant g;
     struct error err;
@@ -119,8 +119,9 @@ uint64_t secrets_fingerprint(const struct config_source *source)
         if (strcmp(key, "roles") != 0 && strcmp(key, "keys") != 0 && strcmp(key, "warm") != 0)
             h = mix(mix(h, key), source->values[i].text);
     }
-    if (read_grant(source, &g, &err) == 0)
-        h = mix(mix(mix(h, g.password), g.key_id), g.secret);
+    bool ok = read_grant(source, &g, &err) == 0;
+    if (ok)
+        *ret = mix(mix(mix(h, g.password), g.key_id), g.secret);
     explicit_bzero(&g, sizeof g);
-    return h;
+    return ok;
 }

@@ -181,8 +181,6 @@ static int resolve_sizes(struct supervisor *s, struct error *err)
 /* What this build can't protect yet is refused, not ignored. */
 int supervisor_refuse_unprotected(const struct config *c, struct error *err)
 {
-    if (c->server.tls_cert[0] || c->server.tls_key[0])
-        return error_set(err, ERR_BAD_REQUEST, "server.tls_cert, server.tls_key: TLS is not built yet; put a proxy in front");
     return layers_check_names(&c->sandbox.require, err);
 }
 
@@ -203,6 +201,7 @@ static void clean_up(struct supervisor *s)
 {
     database_close(s);
     key_source_close(s);
+    fd_close_p(&s->tls_fd);
     scratch_close(&s->scratch);
     scratch_close(&s->spool);
     fd_close_p(&s->spool_fd);
@@ -225,6 +224,8 @@ static void clean_up(struct supervisor *s)
     fd_close_p(&s->config_fd);
     dedicated_forget_front(s);
     broker_forget(s);
+    if (s->secrets_look)
+        event_free(s->secrets_look);
     free(s->prints);
     free(s->slot);
     free(s->worker_path);
@@ -234,14 +235,15 @@ static void clean_up(struct supervisor *s)
 int supervisor_run(const struct supervisor_options *opts)
 {
     struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE, .spool = SCRATCH_NONE, .spool_fd = -1};
-    s.keys.fd = -1;
+    s.keys.fd = s.tls_fd = -1;
     s.front.child = s.broker.child = CHILD_NONE;
     s.broker.control_fd = -1;
     s.users = users_choose();
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
-    int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || check_sources(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 || key_source_open(&s, &err) < 0;
+    int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || check_sources(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 ||
+                  key_source_open(&s, &err) < 0 || tls_source_open(&s, &err) < 0;
     if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || open_scratch(&s, &err) < 0 || make_loop(&s, &err) < 0) {
         fprintf(stderr, "bulkhead serve: %s\n", err.detail);
         clean_up(&s);
@@ -251,6 +253,7 @@ int supervisor_run(const struct supervisor_options *opts)
     database_open(&s);
     front_start(&s);
     dedicated_sources_changed(&s);
+    dedicated_watch(&s);
     workers_fill(&s);
     watch_now(&s);
     event_base_dispatch(s.base);

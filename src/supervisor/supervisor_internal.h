@@ -105,6 +105,7 @@ struct supervisor {
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
     struct key_source keys;
+    int tls_fd;              /* link/identity.h: sealed; empty without TLS */
     char *worker_path;
     struct scratch scratch, spool;
     int spool_fd;            /* its directory */
@@ -122,6 +123,7 @@ struct supervisor {
     struct backoff warm_backoff;
     char seen_sets[8][SOURCE_SET_BYTES]; /* sets of several sources that requests asked for lately: candidates for staying warm */
     unsigned seen_next;
+    struct event *secrets_look;
     struct source_print *prints; /* of each source of cfg: tells what a reload changes */
     size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
@@ -186,6 +188,7 @@ void dedicated_fill(struct supervisor *s); /* starts what wants and warm sets ar
 void dedicated_forget_front(struct supervisor *s);
 /* The sources of the present configuration, remembered; what differs from the last time is told to the front. */
 void dedicated_sources_changed(struct supervisor *s);
+void dedicated_watch(struct supervisor *s); /* does that now and then: a secret's file may change without a word */
 
 /* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */
 void watch_now(struct supervisor *s);
@@ -205,6 +208,9 @@ void key_source_watch(struct supervisor *s);
 void key_source_reload(struct supervisor *s);
 void key_source_close(struct supervisor *s);
 
+/* tls_source.c: server.tls_cert, server.tls_key. open: 0; -1 with *err (bad_request: what is wrong with them). */
+int tls_source_open(struct supervisor *s, struct error *err);
+void tls_source_reload(struct supervisor *s);
 /* supervisor.c: a log line when the policy by function is wider than the built-in one. */
 void supervisor_warn_of_policy(struct supervisor *s);
 

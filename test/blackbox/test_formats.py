@@ -271,6 +271,12 @@ class TestParquet:
             assert client.query(sql, format="parquet", timeout="300ms").problem(504, "timeout")["stopped_by"] in stages
         assert client.rows("SELECT 1") == [[1]]
 
+    def test_an_interrupt_of_another_query_does_not_reach_it(self, start):
+        client = start(set={"pool.workers": 1, "pool.spares": 0}).client
+        for form in ("json", "parquet", "json"):
+            assert client.query(CROSS_JOIN, format=form, timeout="200ms").problem(504, "timeout")["stopped_by"] == "interrupt"
+            assert client.query("SELECT 1 AS a", format="parquet").status == 200
+
     def test_a_client_that_leaves_stops_it(self, client, server):
         before = server.metric("bulkhead_queries_total", code="cancelled")
         c = client.start_query(ENDLESS_RESULT, format="parquet", timeout="60s")

@@ -143,6 +143,7 @@ class TestParameters:
         response = client.query("SELECT typeof($1), $1::VARCHAR", ["text"])
         assert response.status == 200 or response.problem(500, "internal")
         assert client.rows("SELECT $1::VARCHAR, typeof($1)", ["text"]) == [["text", "VARCHAR"]]
+        assert client.rows("SELECT typeof($1), $2::VARCHAR", ["text", "text"]) == [["VARCHAR", "text"]]
         server.settle()
 
     def test_values_that_grow_when_they_are_written_out_are_too_large_and_kill_nobody(self, client, server):

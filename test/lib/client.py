@@ -94,7 +94,7 @@ class Response:
 class Connection:
     """One TCP (or unix) connection."""
 
-    def __init__(self, address, limit_s=READ_LIMIT_S, receive_buffer=None):
+    def __init__(self, address, limit_s=READ_LIMIT_S, receive_buffer=None, tls=None):
         self.address, self.limit_s = address, limit_s
         if address.startswith("unix:"):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -109,11 +109,13 @@ class Connection:
         self.sock.settimeout(limit_s)
         try:
             self.sock.connect(target)
+            if self.sock.family != socket.AF_UNIX:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls:
+                self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         except BaseException:
             self.sock.close()
             raise
-        if self.sock.family != socket.AF_UNIX:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffered = b""
 
     def close(self):
@@ -259,6 +261,10 @@ class Connection:
         self.buffered += data
         return not data
 
+    def fill(self):
+        """Waits until something has come; it is read by what is asked for next."""
+        return bool(self.buffered) or self._more()
+
     def read_to_end(self):
         try:
             while self._more():
@@ -271,11 +277,11 @@ class Connection:
 class Client:
     """One connection for each request, unless `connect()` is asked for. With a key, every request that names no other shows it."""
 
-    def __init__(self, address, limit_s=READ_LIMIT_S, key=None):
-        self.address, self.limit_s, self.key = address, limit_s, key
+    def __init__(self, address, limit_s=READ_LIMIT_S, key=None, tls=None):
+        self.address, self.limit_s, self.key, self.tls = address, limit_s, key, tls
 
     def without_key(self):
-        return Client(self.address, self.limit_s)
+        return Client(self.address, self.limit_s, tls=self.tls)
 
     def _with_key(self, headers):
         pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
@@ -284,7 +290,7 @@ class Client:
         return pairs
 
     def connect(self, **how):
-        return Connection(self.address, how.pop("limit_s", self.limit_s), **how)
+        return Connection(self.address, how.pop("limit_s", self.limit_s), **{"tls": self.tls, **how})
 
     def request(self, method, target, body=None, headers=()):
         with self.connect() as c:

@@ -31,7 +31,9 @@ START_LIMIT_S = 30.0
 END_LIMIT_S = 30.0
 
 # Small, so that no test waits for the defaults' graces and that two servers fit beside each other.
+# quarantine: most tests end workers under one statement again and again; test/fault/test_quarantine.py turns it on.
 SMALL = {
+    "limits.quarantine": "0",
     "pool.workers": 2,
     "pool.spares": 1,
     "pool.threads": 1,
@@ -51,10 +53,11 @@ def clean_environment(**extra):
 
 class Server:
     def __init__(self, database=None, set=None, config=None, listen="127.0.0.1:0", env=None, start=True, preexec=None,
-                 small=True, wait_ready=True, key=None):
+                 small=True, wait_ready=True, key=None, tls=None):
         self.database = os.fspath(database) if database is not None else None
         self.settings = {**(SMALL if small else {}), **(set or {})}
         self.config, self.listen, self.env, self.preexec = config, listen, env or {}, preexec
+        self.tls = tls  # an ssl.SSLContext for the client, when the server speaks TLS
         self.client_key = key  # what the client shows; of role admin, or status and metrics can't be read
         self.process = None
         self.lines, self.logs, self.noise, self.stdout_lines = [], [], [], []
@@ -96,7 +99,7 @@ class Server:
             m = READY.match(self.stdout_lines[0])
             assert m, f"not a ready line: {self.stdout_lines[0]!r}"
             self.address, self.ready_workers, self.ready_database = m[1], int(m[2]), m[3]
-            self.client = Client(self.address, key=self.client_key)
+            self.client = Client(self.address, key=self.client_key, tls=self.tls)
             self.note_processes()
         except BaseException:
             self.destroy()

@@ -380,6 +380,30 @@ class TestReload:
                 assert plain.rows("FROM kept") == [[1]]
 
 
+    def test_a_secrets_file_that_changes_by_itself(self, start, pg, tmp_path):
+        declared = Sources(tmp_path).postgres("pg1", pg).postgres("pg2", pg)
+        server = start(set=declared.settings)
+        with Session(server.client, sources=["pg1"]) as s, Session(server.client, sources=["pg2"]) as other:
+            other.rows("CREATE TEMP TABLE kept AS SELECT 1 AS a")
+            os.rename(declared.secret("new", "not the right one"), tmp_path / "pg1.password")
+            server.wait_log("source_changed", source="pg1")
+            wait_until(lambda: s.query("SELECT 1").status == 502, "the old password is still in use")
+            assert s.query("SELECT 1").problem(502, "source_error")["source"] == "pg1"
+            os.rename(declared.secret("new", pg.passwords["reader"]), tmp_path / "pg1.password")
+            wait_until(lambda: s.query("SELECT count(*) FROM pg1.public.users").status == 200, "the session does not come back")
+            assert other.rows("FROM kept") == [[1]]
+            assert not server.log_contains("source_changed", source="pg2")
+
+    def test_sessions_end_with_a_change_if_that_is_wanted(self, start, pg, tmp_path):
+        declared = Sources(tmp_path).postgres("pg1", pg)
+        server = start(set={**declared.settings, "session.on_source_change": "end"})
+        with Session(server.client, sources=["pg1"]) as s, Session(server.client) as plain:
+            declared.secret("pg1.password", "another")
+            wait_until(lambda: s.get().status == 410, "it lives on")
+            assert "was changed" in s.get().problem(410, "gone")["detail"]
+            assert plain.rows("SELECT 1") == [[1]]
+
+
 def test_the_list_has_what_it_needs(server, client, session):
     listed = client.get("/v1/sessions").json()["sessions"]
     mine = [s for s in listed if s["id"] == session.id][0]

@@ -369,10 +369,21 @@ static void test_every_character_matches_the_engine(void **state)
     compare_source(*state, "(SELECT [unhex(printf('%02x', i)), unhex(printf('61%02x61', i))] x FROM range(256) r(i))", 65536);
 }
 
+/* Strings are scanned in words of 16, 8 and 4 bytes: every length with a character of each kind at every place. */
+static void test_every_length_and_place_matches_the_engine(void **state)
+{
+    compare_source(*state, "(SELECT left(repeat('abcdefgh,ij', 6), k::BIGINT) || c || left(repeat('xyz', 30), len - k) x FROM range(0, 50) l(len), range(0, 50) a(k), "
+                           "(VALUES ('\"'), ('\\'), (','), (e'\n'), (e'\r'), (e'\x1f'), ('é'), ('')) v(c) WHERE k <= len)", 65536);
+    compare_source(*state, "(SELECT left(repeat('abcdefghij', 6), k::BIGINT) || c || left(repeat('xyz', 30), len - k) x FROM range(0, 40) l(len), range(0, 40) a(k), "
+                           "(VALUES ('\"'), ('\\'), (','), (e'\n'), (e'\r'), (e'\x1f'), ('é'), ('')) v(c) WHERE k <= len)", 0);
+}
+
 static void test_random_values_match_the_engine(void **state)
 {
     struct world *w = *state;
     static const char *const sources[] = {
+        "(SELECT '0001-01-01'::DATE + (i * 89)::INTEGER x FROM range(41035) r(i))",
+        "(SELECT '1896-01-01'::DATE + i::INTEGER x FROM range(76000) r(i))",
         "(SELECT '1970-01-01'::DATE + (hash(i) % 4000000)::INTEGER - 2000000 x FROM range(5000) r(i))",
         "(SELECT make_timestamp((hash(i) % 400000000000000000)::BIGINT - 200000000000000000) x FROM range(5000) r(i))",
         "(SELECT make_timestamp((hash(i) % 400000000000000000)::BIGINT - 200000000000000000)::TIMESTAMPTZ x FROM range(5000) r(i))",
@@ -553,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_all_types_match_the_engine),
         cmocka_unit_test(test_edge_values_match_the_engine),
         cmocka_unit_test(test_every_character_matches_the_engine),
+        cmocka_unit_test(test_every_length_and_place_matches_the_engine),
         cmocka_unit_test(test_random_values_match_the_engine),
         cmocka_unit_test(test_random_bit_patterns_of_floats_match_the_engine),
         cmocka_unit_test(test_type_names_are_those_of_describe),

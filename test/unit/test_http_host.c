@@ -91,13 +91,15 @@ static void a_wildcard_listener_answers_to_the_address_that_was_called(void **st
     close(accepted);
 }
 
-static enum origin_kind kind(const struct host_rules *r, const char *origin, const char *host)
+static enum origin_kind kind_over(const struct host_rules *r, const char *origin, const char *host, bool tls)
 {
     struct host_name h;
     if (host)
         assert_true(host_name_parse(host, strlen(host), &h));
-    return host_rules_origin(r, origin, host ? &h : NULL);
+    return host_rules_origin(r, origin, host ? &h : NULL, tls);
 }
+
+static enum origin_kind kind(const struct host_rules *r, const char *origin, const char *host) { return kind_over(r, origin, host, false); }
 
 static void origins_are_told_apart(void **state)
 {
@@ -118,6 +120,12 @@ static void origins_are_told_apart(void **state)
     assert_int_equal(kind(r, "http://two.example:81", "localhost"), ORIGIN_CORS);
     assert_int_equal(kind(r, "http://two.example", "localhost"), ORIGIN_REFUSED);
     assert_int_equal(kind(r, "https://app.example.evil", "localhost"), ORIGIN_REFUSED);
+    assert_int_equal(kind_over(r, "https://localhost", "localhost", true), ORIGIN_SAME);
+    assert_int_equal(kind_over(r, "https://localhost:443", "localhost", true), ORIGIN_SAME);
+    assert_int_equal(kind_over(r, "https://localhost:8480", "localhost:8480", true), ORIGIN_SAME);
+    assert_int_equal(kind_over(r, "https://localhost:80", "localhost", true), ORIGIN_REFUSED);
+    assert_int_equal(kind_over(r, "http://localhost:8480", "localhost:8480", true), ORIGIN_REFUSED);
+    assert_int_equal(kind_over(r, "https://app.example", "localhost", true), ORIGIN_CORS);
     host_rules_free(r);
 }
 
