@@ -111,6 +111,10 @@ class TestScripts:
         (other / "x.csv").write_text("a\n1\n")
         (tmp_path / "beside.csv").write_text("a\n2\n")
         good(run_import(db, script(f"CREATE TABLE b AS FROM '{tmp_path}/beside.csv'"), cwd="/"))
+        # A relative name is one in the script's directory, or in one that was allowed, wherever the command is run.
+        good(run_import(db, script("CREATE TABLE r AS FROM 'beside.csv'; CREATE TABLE s AS FROM read_csv('*side.csv'); CREATE TABLE e AS FROM 'x.csv'"),
+                        "--read", other, cwd="/"))
+        assert ask(db, "SELECT (FROM r), (FROM s), (FROM e)") == [[2, 2, 1]]
         inside = tmp_path / "scripts"
         inside.mkdir()
         path = inside / "s.sql"
