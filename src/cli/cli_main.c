@@ -23,7 +23,7 @@ static const struct command commands[] = {
     {"recover", cmd_recover, "deal with a write-ahead log that was left behind"},
     {"doctor", NULL, "try every protection live"},
     {"key", cmd_key, "make, list and revoke API keys"},
-    {"top", NULL, "live view of workers and queries"},
+    {"top", cmd_top, "live view of workers and queries"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -131,7 +131,7 @@ class TestUsage:
         result = run_cli(*argv)
         assert result.returncode == 2 and result.stdout == "" and result.stderr.strip(), result
 
-    @pytest.mark.parametrize("name", ["doctor", "top"])
+    @pytest.mark.parametrize("name", ["doctor"])
     def test_commands_of_later_say_so(self, name):
         result = run_cli(name, "x")
         assert result.returncode == 2 and "not built yet" in result.stderr, result

@@ -21,10 +21,10 @@ class Authority:
         openssl(*how, "-out", f"{name}.key", cwd=self.directory)
         (self.directory / f"{name}.key").chmod(0o600)
 
-    def issue(self, name, kind="ec", days=30):
-        """(certificate, key): for localhost, with the root behind it."""
+    def issue(self, name, kind="ec", days=30, names="DNS:localhost,IP:127.0.0.1"):
+        """(certificate, key): for these names, with the root behind it."""
         self._key(name, kind)
-        (self.directory / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+        (self.directory / "ext").write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
         openssl("req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out", f"{name}.csr", cwd=self.directory)
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", str(days), "-extfile",
                 "ext", "-out", f"{name}.leaf", cwd=self.directory)
