@@ -14,17 +14,19 @@
 /* A front that nudges more often than this is made to wait. */
 #define NUDGE_MIN_NS (200 * 1000)
 
-static void publish_stage(struct worker *w)
+/* Before the signal goes: a worker may answer it, and the front read the answer, before this process runs again. */
+static void publish_next_stage(struct worker *w)
 {
-    atomic_store(&w->sup->page->cell[w->cell].stopping, (uint64_t)w->ladder.job << 8 | (uint64_t)w->ladder.stage);
+    uint64_t next = w->ladder.stage < STOP_KILL ? w->ladder.stage + 1 : STOP_KILL;
+    atomic_store(&w->sup->page->cell[w->cell].stopping, (uint64_t)w->ladder.job << 8 | next);
 }
 
 static void climb(struct worker *w, int64_t now)
 {
     struct supervisor *s = w->sup;
     struct ladder_graces g = {s->cfg->limits.interrupt_grace_ms, s->cfg->limits.term_grace_ms};
+    publish_next_stage(w);
     ladder_step(&w->ladder, &w->ends.child, &g, now);
-    publish_stage(w);
     log_event(&s->log, LOG_INFO, "job_stop", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid), LOG_I("job", w->ladder.job),
               LOG_S("by", stop_stage_text(w->ladder.stage)));
 }
