@@ -185,6 +185,7 @@ class Bulkhead(Server):
             "--set",
             f"pool.memory_limit={MEMORY_LIMIT}",
         ]
+        command += ["--set", "limits.quarantine=0"]  # the same runaway is sent again and again, on purpose
         return command if self.cached else [*command, "--set", "pool.statement_cache=0"]
 
     def roles(self):
