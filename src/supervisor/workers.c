@@ -121,7 +121,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (w->kind != WORKER_KIND_POOL) {
-        w->reason = DEATH_START;
+        workers_doom(w, DEATH_START); /* before anybody else is given it */
         dedicated_refused(w, record);
         return;
     }
