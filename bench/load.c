@@ -42,10 +42,12 @@ struct conn {
 
 struct load {
     const char *host, *method, *path, *want;
+    unsigned want_status;
     int port;
     unsigned n_conns;
     double seconds, warmup_s;
     uint64_t max_requests;     /* 0: no limit but the time */
+    int64_t gap_ns, due_ns;    /* between two requests of the one connection; when the next one is due. 0: no pause */
     char *request;
     size_t request_len;
     struct conn conns[MAX_CONNECTIONS];
@@ -105,10 +107,27 @@ static void conn_open(struct load *l, struct conn *c)
     c->len = 0;
 }
 
+/* Keeps to the asked rate. What was missed is not made up for: a slow answer must not end in a burst. */
+static void wait_until_due(struct load *l)
+{
+    int64_t now = now_ns();
+
+    if (l->due_ns > now) {
+        const struct timespec t = {.tv_sec = l->due_ns / 1000000000, .tv_nsec = l->due_ns % 1000000000};
+
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+    } else {
+        l->due_ns = now;
+    }
+    l->due_ns += l->gap_ns;
+}
+
 static void conn_send(struct load *l, struct conn *c)
 {
     size_t done = 0;
 
+    if (l->gap_ns > 0)
+        wait_until_due(l);
     c->sent_ns = now_ns();
     c->len = 0;
     while (done < l->request_len) {
@@ -186,7 +205,7 @@ static void count_answer(struct load *l, const struct conn *c, unsigned status)
         return;
     }
     l->n_bytes += c->len;
-    if (status != 200) {
+    if (status != l->want_status) {
         l->n_status[status]++;
     } else if (l->want != NULL && strstr(c->buf, l->want) == NULL) {
         l->n_mismatch++;
@@ -297,7 +316,7 @@ static void print_report(const struct load *l)
 static void usage(void)
 {
     fputs("usage: bench_load HOST PORT [--connections N] [--seconds S] [--warmup S] [--requests N]\n"
-          "       [--method M] [--path P] [--header 'Name: value']... [--body FILE] [--expect TEXT]\n",
+          "       [--rate PER_S (one connection only)] [--method M] [--path P] [--header 'Name: value']... [--body FILE] [--status N] [--expect TEXT]\n",
           stderr);
     exit(2);
 }
@@ -352,12 +371,16 @@ static void parse_args(struct load *l, int argc, char **argv)
             l->warmup_s = atof(value);
         else if (strcmp(key, "--requests") == 0)
             l->max_requests = strtoull(value, NULL, 10);
+        else if (strcmp(key, "--rate") == 0 && atof(value) >= 1)
+            l->gap_ns = (int64_t)(1e9 / atof(value));
         else if (strcmp(key, "--method") == 0)
             l->method = value;
         else if (strcmp(key, "--path") == 0)
             l->path = value;
         else if (strcmp(key, "--body") == 0)
             body_len = read_body(value, body);
+        else if (strcmp(key, "--status") == 0)
+            l->want_status = (unsigned)atoi(value);
         else if (strcmp(key, "--expect") == 0)
             l->want = value;
         else if (strcmp(key, "--header") == 0 && headers_len + strlen(value) + 3 < sizeof headers)
@@ -366,6 +389,8 @@ static void parse_args(struct load *l, int argc, char **argv)
             usage();
     }
     if (l->n_conns < 1 || l->n_conns > MAX_CONNECTIONS || l->seconds <= 0 || l->warmup_s < 0)
+        usage();
+    if (l->gap_ns > 0 && l->n_conns > 1)
         usage();
     build_request(l, headers, body, body_len);
 }
@@ -376,6 +401,7 @@ int main(int argc, char **argv)
 
     if (l == NULL)
         die("memory", strerror(errno));
+    l->want_status = 200;
     l->method = "GET";
     l->path = "/";
     l->n_conns = 1;

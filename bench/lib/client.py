@@ -17,7 +17,8 @@ class Answer:
 class Client:
     """One keep-alive connection. OSError and http.client.HTTPException mean that it broke."""
 
-    def __init__(self, port, timeout_s=30.0):
+    def __init__(self, port, timeout_s=30.0, key=None):
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
         self.http.connect()
 
@@ -32,12 +33,11 @@ class Client:
 
     def send_query(self, sql, timeout=None):
         body = {"sql": sql} if timeout is None else {"sql": sql, "timeout": timeout}
-        self.http.request(
-            "POST", "/v1/query", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json", **self.headers}
+        self.http.request("POST", "/v1/query", json.dumps(body).encode(), headers)
 
     def send_get(self, path):
-        self.http.request("GET", path)
+        self.http.request("GET", path, headers=self.headers)
 
     def read(self):
         response = self.http.getresponse()
@@ -64,13 +64,13 @@ class Client:
 BROKEN = (OSError, http.client.HTTPException)
 
 
-def first_good(port, ask, timeout_s=10.0):
+def first_good(port, ask, timeout_s=10.0, key=None):
     """The first answer with status 200 to `ask(client)`; a fresh connection whenever one breaks. None if
     none came."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         try:
-            with Client(port, timeout_s=max(0.05, end - time.monotonic())) as client:
+            with Client(port, max(0.05, end - time.monotonic()), key) as client:
                 answer = ask(client)
                 if answer.status == 200:
                     return answer

@@ -36,7 +36,11 @@ and respawned). Client, servers and engine share the machine's cores.
 - Cold start: from exec to the complete first answer, with the files in the page cache. Memory: private
   pages (smaps_rollup) of the idle processes after their first query.
 - `/healthz`: one connection, one request after the other, alone and then with every worker in a runaway
-  query."""
+  query. `/metrics` and a DELETE (of an id that is nobody's) likewise.
+- A key, and the query log: two servers that differ in just that, SELECT 1 on one connection in short turns.
+- Refusals: one key may ask once per second and asks 2,000 times; another asks 500 times per second, with and
+  without that neighbour.
+- Idle connections: each was answered once and is kept alive; the front's private memory with all of them."""
 
 
 def spread_text(rec, key, unit):

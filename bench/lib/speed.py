@@ -22,7 +22,7 @@ TPCH = {
 
 
 def load(
-    env, server, connections, seconds, *, sql=None, path="/v1/query", expect=None, warmup=0.3, requests=0
+    env, server, connections, seconds, *, sql=None, path="/v1/query", expect=None, warmup=0.3, requests=0, more=()
 ):
     """Runs bench_load against a server and returns its report; an answer that is not the right one is a
     failure."""
@@ -47,6 +47,9 @@ def load(
         command += ["--method", "POST", "--header", "Content-Type: application/json", "--body", str(body)]
     if expect is not None:
         command += ["--expect", expect]
+    if server.key:
+        command += ["--header", f"Authorization: Bearer {server.key}"]
+    command += more
     what = f"{server.name}: load with {connections} connections"
     report = json.loads(checked(command, what, seconds + warmup + 60))
     if report["errors"] or report["broken"] or report["mismatches"] or not report["requests"]:

@@ -49,6 +49,7 @@ class Server:
 
     name = ""
     supervised = False  # a supervisor restarts its front
+    key = None  # what it asks of its clients
     interrupt_grace_s = 0.0
     term_grace_s = 1.0
 
@@ -76,7 +77,7 @@ class Server:
         )
         log.close()
         self.port = self.read_port(30.0)
-        answer = first_good(self.port, lambda c: c.query("SELECT 1"))
+        answer = first_good(self.port, lambda c: c.query("SELECT 1"), key=self.key)
         if answer is None:
             raise BenchError(f"{self.name}: ready, but no good answer; {LOG_HINT}")
         return answer.at - begun
@@ -98,7 +99,7 @@ class Server:
         return int(match[1])
 
     def status(self):
-        with Client(self.port, 5.0) as client:
+        with Client(self.port, 5.0, self.key) as client:
             answer = client.get("/v1/status")
         if answer.status != 200:
             raise BenchError(f"{self.name}: /v1/status answers {answer.status}")
@@ -165,10 +166,11 @@ class Bulkhead(Server):
     interrupt_grace_s = 0.25  # the contract's defaults
     term_grace_s = 1.0
 
-    def __init__(self, env, cached=True, threads=THREADS):
+    def __init__(self, env, cached=True, threads=THREADS, settings=()):
         super().__init__(env)
         self.cached = cached
         self.threads = threads
+        self.settings = settings  # "section.key=value", more of them
         self.name = "bulkhead" if cached else "bulkhead without cache"
 
     def command(self):
@@ -186,6 +188,8 @@ class Bulkhead(Server):
             f"pool.memory_limit={MEMORY_LIMIT}",
         ]
         command += ["--set", "limits.quarantine=0"]  # the same runaway is sent again and again, on purpose
+        for setting in self.settings:
+            command += ["--set", setting]
         return command if self.cached else [*command, "--set", "pool.statement_cache=0"]
 
     def roles(self):

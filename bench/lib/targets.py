@@ -26,6 +26,8 @@ def show(value, unit):
         return "not measured"
     if unit == "ms":
         return f"{value:.1f} ms" if abs(value) < 100 else f"{value:.0f} ms"
+    if unit == "us":
+        return f"{value:.1f} us"
     if unit == "MB":
         return f"{value:.1f} MB"
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
@@ -86,4 +88,11 @@ REACH = [
     at_most("worker, peak memory after all but Parquet's second engine", "results.worker_peak_mb", 512, "MB"),
     at_most("first byte of CSV after the engine's first chunk", "results.csv.first_lag_ms", 5, "ms"),
     at_most("/healthz p99, every worker busy / unloaded", f"{CACHED}.healthz.ratio", 3),
+    at_most("/healthz p99, every worker busy with another key's / unloaded", "tenants.pinned.healthz.ratio", 3),
+    at_most("/metrics p99, the same", "tenants.pinned.metrics.ratio", 3),
+    at_most("DELETE of a query, p99, the same", "tenants.pinned.delete.ratio", 3),
+    at_most("front, private memory with 10,000 idle connections", "tenants.idle.mb", 64, "MB"),
+    at_most("SELECT 1 p99 beside 2,000 refusals per second / unloaded", "tenants.refusals.p99_ratio", 1.5),
+    at_most("a key, per request", "tenants.keys.us", 3, "us"),
+    at_least("SELECT 1 with the query log / without", "tenants.log.ratio", 0.97),
 ]
