@@ -2,5 +2,5 @@
  * Knows no secret, no SQL, no client. */
 #pragma once
 
-/* bulkhead broker-process PARENT_PID; fd 3 is the channel to the supervisor. Returns the exit code. */
+/* bulkhead broker-process PARENT_PID UID; fd 3 is the channel to the supervisor. Returns the exit code. */
 int broker_main(int argc, char **argv);

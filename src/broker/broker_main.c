@@ -1,7 +1,9 @@
 /* The broker's loop: grants from the supervisor, asks from workers; each ask is served by a thread, since looking up a name blocks. All that a worker sends
  * is a number, and checked. Runs in the broker. */
 #include "broker/broker.h"
+#include "broker/broker_jail.h"
 #include "broker/reach.h"
+#include "core/buf.h"
 #include "core/errors.h"
 #include "core/fd.h"
 #include "core/log.h"
@@ -15,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #define CHANNELS_MAX 512
@@ -165,18 +166,33 @@ static int loop(int control)
     }
 }
 
+/* Before the first grant is read. The report is the one message that the broker sends to the supervisor. */
+static bool enter_jail(uid_t uid, pid_t parent)
+{
+    struct layers layers = {0};
+    struct error err;
+    struct buf report = BUF_INIT(LAYERS_TEXT_MAX);
+    if (broker_jail(uid, parent, &layers, &err) < 0) {
+        log_event(&broker_log, LOG_ERROR, "broker_jail", LOG_S("why", err.detail));
+        return false;
+    }
+    CHECK(layers_write(&layers, LAYER_OF_BROKER, &report));
+    bool ok = fd_send(BROKER_FD_CONTROL, report.data, report.len, NULL, 0) == 0;
+    buf_free(&report);
+    return ok;
+}
+
 int broker_main(int argc, char **argv)
 {
-    if (argc != 3) {
+    if (argc != 4) {
         fprintf(stderr, "bulkhead broker-process is started by `bulkhead serve`, not by hand\n");
         return 2;
     }
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != (pid_t)atoi(argv[2]))
-        return 1;
-    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    if (!enter_jail((uid_t)strtoul(argv[3], NULL, 10), (pid_t)atoi(argv[2])))
+        return 1;
     (void)fd_nonblock(BROKER_FD_CONTROL);
     return loop(BROKER_FD_CONTROL);
 }

@@ -14,7 +14,7 @@ enum layer_id {
 #undef LAYER
     LAYER_COUNT
 };
-enum layer_role { LAYER_OF_WORKER, LAYER_OF_FRONT, LAYER_OF_SUPERVISOR };
+enum layer_role { LAYER_OF_WORKER, LAYER_OF_FRONT, LAYER_OF_BROKER, LAYER_OF_SUPERVISOR, LAYER_ROLES };
 enum layer_state {
     LAYER_UNKNOWN,  /* not reported (yet) */
     LAYER_OFF,      /* not wanted here; the detail says why */

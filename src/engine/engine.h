@@ -25,6 +25,7 @@ struct engine_options {
     const struct engine_source *sources;
     size_t source_count;
     const char *extension_directory; /* where the sources' extensions lie */
+    const char *trust_file;          /* the roots that sources' certificates are held against; "" or NULL: none */
     int64_t source_timeout_ms;       /* for one statement at a source */
     bool session;                    /* its time zone can be set after the lock */
     bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */

@@ -149,12 +149,16 @@ int accept_statement(struct engine *e, char *sql, size_t len, struct accepted *r
         return -1;
     /* The engine shows the tree of a SELECT only: of an EXPLAIN, that of its inside. */
     size_t inner = sql_explain_inner(sql, len);
+    bool changed = false;
+    if (inner && !sql_explain_plain(sql, inner, &changed))
+        return forbidden(err, "EXPLAIN", "its options are plain words: EXPLAIN [ANALYZE] or EXPLAIN (ANALYZE, FORMAT json)");
     enum policy_verdict v = policy_judge(e->policy, sql + inner, len - inner, &ret->effect, &ret->renamed, err);
     if (v == POLICY_REFUSED) {
         if (err->position)
             err->position += (int64_t)inner;
         return -1;
     }
+    ret->renamed |= changed;
     /* EXPLAIN ANALYZE turns the connection's profiler on: not a state to hand on. */
     if (inner && ret->effect < POLICY_FRESH)
         ret->effect = POLICY_FRESH;

@@ -6,7 +6,7 @@
 struct accepted {
     duckdb_prepared_statement prepared;
     enum policy_effect effect;
-    bool renamed; /* what was prepared differs from the text: filtered functions */
+    bool renamed; /* what was prepared differs from the text: filtered functions, what stood between the words of an EXPLAIN */
 };
 
 /* *err from the engine's message about a text of `sql_len` bytes; always -1. */

@@ -12,6 +12,7 @@
 #define SQL_MAX_BYTES ((size_t)64 * 1024)
 /* A server that is there answers at once; one that is not must not hold a worker's start for long. */
 #define CONNECT_TIMEOUT_S 10
+#define CONNECTION_MAX_BYTES 8192
 
 /* SQL under construction. Its first failure sticks. */
 struct sql {
@@ -100,11 +101,34 @@ static int drop_secret(struct engine *e, const struct source *s, struct error *e
     return run(e, &q, s, err);
 }
 
+/* Whether the source's certificate is to be held against the machine's roots. (With less, PostgreSQL's library would take a file of roots as an order
+ * to do so all the same.) */
+static bool verifies(const struct source *s) { return strncmp(s->sslmode, "verify-", strlen("verify-")) == 0; }
+
+/* A value of a connection string. */
+static bool put_quoted(struct buf *b, const char *value)
+{
+    bool ok = buf_puts(b, "'");
+    for (; ok && *value; value++)
+        ok = buf_printf(b, "%s%c", *value == '\'' || *value == '\\' ? "\\" : "", *value);
+    return ok && buf_puts(b, "'");
+}
+
+/* What no secret of the engine's has a word for. */
+static bool postgres_options(struct buf *b, const struct engine_options *o, const struct source *s)
+{
+    bool ok = buf_printf(b, "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64
+                            " -c default_transaction_read_only=on'", CONNECT_TIMEOUT_S, o->source_timeout_ms);
+    if (ok && verifies(s))
+        ok = buf_puts(b, " sslrootcert=") && put_quoted(b, o->trust_file ? o->trust_file : "");
+    return ok && buf_append(b, "", 1);
+}
+
 static int attach_postgres(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
     const struct source *s = &x->def;
     struct sql q = sql_new();
-    char options[256];
+    struct buf options = BUF_INIT(CONNECTION_MAX_BYTES);
     put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
     put(&q, " (TYPE postgres");
     put_option(&q, "HOST", s->host);
@@ -117,18 +141,17 @@ static int attach_postgres(struct engine *e, const struct engine_options *o, con
     if (run(e, &q, s, err) < 0)
         return -1;
     /* Read-only three times: the attach, the transactions at the source, and, if the administrator heeds the documents, the role. */
-    snprintf(options, sizeof options,
-             "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64 " -c default_transaction_read_only=on'",
-             CONNECT_TIMEOUT_S, o->source_timeout_ms);
     q = sql_new();
-    put_text(&q, "ATTACH ", options);
+    q.ok = postgres_options(&options, o, s);
+    put_text(&q, "ATTACH ", q.ok ? options.data : "");
+    buf_free(&options);
     put_name(&q, " AS ", s->name, "");
     put_name(&q, " (TYPE postgres, READ_ONLY, SECRET ", s->name, SECRET_PREFIX);
     put(&q, ")");
     return run(e, &q, s, err) < 0 ? -1 : drop_secret(e, s, err);
 }
 
-static int attach_mysql(struct engine *e, const struct engine_source *x, struct error *err)
+static int attach_mysql(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
     /* The words of [source.NAME] sslmode are PostgreSQL's; MySQL has its own for the same. */
     static const char *const modes[][2] = {{"", "preferred"}, {"disable", "disabled"}, {"allow", "preferred"}, {"prefer", "preferred"},
@@ -147,6 +170,8 @@ static int attach_mysql(struct engine *e, const struct engine_source *x, struct 
     put_option(&q, "USER", s->user);
     put_option(&q, "PASSWORD", x->password);
     put_option(&q, "SSL_MODE", mode);
+    if (verifies(s) && o->trust_file)
+        put_option(&q, "SSL_CA", o->trust_file);
     put(&q, ")");
     if (run(e, &q, s, err) < 0)
         return -1;
@@ -195,7 +220,7 @@ static int attach(struct engine *e, const struct engine_options *o, const struct
 {
     switch (x->def.type) {
     case SOURCE_IS_postgres: return attach_postgres(e, o, x, err);
-    case SOURCE_IS_mysql: return attach_mysql(e, x, err);
+    case SOURCE_IS_mysql: return attach_mysql(e, o, x, err);
     case SOURCE_IS_s3: return prepare_s3(e, x, err);
     case SOURCE_IS_duckdb: return attach_duckdb(e, &x->def, err);
     default: return 0; /* files: only a path that may be read */

@@ -148,6 +148,14 @@ static const char *stand_in_of(const char *function)
     return NULL;
 }
 
+bool filtered_is_stand_in(const char *name, size_t len)
+{
+    for (unsigned i = 0; i < ROWS; i++)
+        if (policy_name_is(name, len, rows[i].stand_in))
+            return true;
+    return false;
+}
+
 int filtered_rename(char *sql, size_t len, int64_t at, const char *function)
 {
     const char *stand_in = stand_in_of(function);

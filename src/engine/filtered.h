@@ -4,6 +4,7 @@
 #pragma once
 #include "core/errors.h"
 #include <duckdb.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct filtered;
@@ -15,6 +16,8 @@ struct filtered *filtered_new(duckdb_connection con, struct error *err);
 /* When no statement that uses the functions is left. NULL is allowed. */
 void filtered_free(struct filtered *f);
 
+/* Is this the name of a copy? */
+bool filtered_is_stand_in(const char *name, size_t len);
 /* Replaces the function's name, which stands in `sql` (len bytes) at or behind byte `at`, maybe qualified and quoted: 0; -1 when it does
  * not stand there. */
 int filtered_rename(char *sql, size_t len, int64_t at, const char *function);

@@ -2,8 +2,8 @@
  *
  * Every node is looked at, whatever it hangs on: a function is found wherever the engine may call one. A node whose kind is not known
  * here is refused, so that a new version's parser can't bring one along unseen. */
-#include "engine/policy_tree.h"
 #include "engine/policy_names.h"
+#include "engine/policy_walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,17 +11,12 @@
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
-enum key {
-    KEY_OTHER, KEY_ALIAS, KEY_CATALOG, KEY_CHILDREN, KEY_CLASS, KEY_COLUMN_NAMES, KEY_ERROR, KEY_FUNCTION, KEY_FUNCTION_NAME, KEY_ID,
-    KEY_LOCATION, KEY_SAMPLE, KEY_SCHEMA, KEY_STATEMENTS, KEY_TABLE_NAME, KEY_TYPE, KEY_VALUE,
-};
-
 /* Text and length: keys are looked up for every value of a tree that may have a million. */
 #define TEXT(s) s, sizeof s - 1
 static const struct {
     const char *text;
     size_t len;
-    enum key key;
+    enum policy_key key;
 } keys[] = {
     {TEXT("alias"), KEY_ALIAS}, {TEXT("catalog"), KEY_CATALOG}, {TEXT("catalog_name"), KEY_CATALOG}, {TEXT("children"), KEY_CHILDREN},
     {TEXT("class"), KEY_CLASS}, {TEXT("column_names"), KEY_COLUMN_NAMES}, {TEXT("error"), KEY_ERROR}, {TEXT("function"), KEY_FUNCTION},
@@ -30,14 +25,10 @@ static const struct {
     {TEXT("table_name"), KEY_TABLE_NAME}, {TEXT("type"), KEY_TYPE}, {TEXT("value"), KEY_VALUE},
 };
 
-/* Expressions by their class; NODE_*: what has only a type. */
-enum node {
-    NODE_NONE, NODE_CLASS, NODE_CONSTANT, NODE_FUNCTION, NODE_COLUMN_REF, NODE_TYPE, NODE_BASE_TABLE, NODE_TABLE_FUNCTION, NODE_SHOW_REF,
-};
-
+/* Expressions by their class, and what has only a type. */
 static const struct {
     const char *text;
-    enum node node;
+    enum policy_node node;
 } classes[] = {
     {"BETWEEN", NODE_CLASS}, {"CASE", NODE_CLASS}, {"CAST", NODE_CLASS}, {"COLLATE", NODE_CLASS}, {"COLUMN_REF", NODE_COLUMN_REF},
     {"COMPARISON", NODE_CLASS}, {"CONJUNCTION", NODE_CLASS}, {"CONSTANT", NODE_CONSTANT}, {"DEFAULT", NODE_CLASS},
@@ -51,258 +42,13 @@ static const struct {
     {"SHOW_REF", NODE_SHOW_REF}, {"SUBQUERY", NODE_TYPE}, {"TABLE_FUNCTION", NODE_TABLE_FUNCTION},
 };
 
-/* An open object or array. */
-struct frame {
-    bool array;
-    bool table_function; /* a FUNCTION behind FROM */
-    bool string;         /* value is one, and `varchar` its type's name; of a function: its first argument was judged */
-    bool varchar;
-    uint8_t key;         /* under which it stands; an array's elements take over the array's */
-    uint8_t current;     /* an object's: the key of the next value */
-    uint8_t node;
-    uint32_t count;      /* elements; of a COLUMN_REF its names */
-    int64_t location;    /* -1: none */
-    const struct policy_function *function;
-    struct policy_name name;
-    struct span value, alias, type;
-};
-
-struct walk {
-    struct policy_walk *w;
-    struct error *err;
-    struct frame *stack;
-    unsigned depth, cap;
-    bool one;     /* statement was found */
-    bool failed;  /* the tree says that it is none */
-};
-
-int policy_refuse(struct error *err, const char *kind, struct span name, const char *reason, const char *way)
-{
-    char what[sizeof err->what];
-    int room = (int)sizeof what - (int)strlen(kind) - 2;
-    int len = name.len < (size_t)room ? (int)name.len : room;
-    snprintf(what, sizeof what, "%s%s%.*s", kind, name.len ? " " : "", len, name.at);
-    error_set(err, ERR_FORBIDDEN, "%s refused: %s%s%s", what, reason, way ? "; instead: " : "", way ? way : "");
-    snprintf(err->what, sizeof err->what, "%s", what);
-    return -1;
-}
-
-static struct frame *frame_at(struct walk *k, unsigned up) { return k->depth > up ? &k->stack[k->depth - 1 - up] : NULL; }
-
-/* Where in the client's own text; inside of another text positions mean nothing to it. */
-static int refused_at(struct walk *k, int64_t location)
-{
-    if (k->err->code == ERR_FORBIDDEN && k->w->depth == 0 && !k->w->stored && location >= 0 && k->err->position == 0)
-        k->err->position = location + 1;
-    return -1;
-}
-
-static void leaves(struct walk *k, enum policy_effect effect)
-{
-    if (effect > k->w->effect)
-        k->w->effect = effect;
-}
-
-static int malformed(struct walk *k, const char *what)
-{
-    return policy_refuse(k->err, "statement", (struct span){"", 0}, what, NULL);
-}
-
-/* ---- tables ---- */
-
-static int judge_table(struct walk *k, const struct policy_name *n, int64_t location)
-{
-    const char *way;
-    bool known = false;
-    if (policy_view_refused(n->name.at, n->name.len, &way)) {
-        policy_refuse(k->err, "view", n->name, policy_class_reason(POLICY_REVEALS), way);
-        return refused_at(k, location);
-    }
-    if (k->w->object(k->w->ctx, POLICY_TABLE_OBJECT, n, &known, &k->w->effect, k->err) < 0)
-        return refused_at(k, location);
-    if (known || !policy_names_file(n))
-        return 0;
-    if (!n->schema.len && policy_path_inside(k->w->files, n->name) && !policy_names_database(n->name)) {
-        leaves(k, POLICY_FRESH);
-        return 0;
-    }
-    char text[128]; /* in one piece again, as the engine takes it */
-    int len = snprintf(text, sizeof text, "%.*s%s%.*s", (int)n->schema.len, n->schema.at, n->schema.len ? "." : "", (int)n->name.len, n->name.at);
-    policy_refuse(k->err, "file", (struct span){text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1},
-                  "files and addresses do not stand for tables here", NULL);
-    return refused_at(k, location);
-}
-
-static int judge_show(struct walk *k, const struct frame *f)
-{
-    static const char *const lists[] = {"databases", "tables", "schemas", "variables", "__show_tables_expanded"};
-    struct policy_name n = f->name;
-    /* The lists' names come with quotes, escaped: \"tables\". */
-    if (n.name.len >= 4 && memcmp(n.name.at, "\\\"", 2) == 0)
-        n.name = (struct span){n.name.at + 2, n.name.len - 4};
-    if (n.name.len == 0)
-        return 0;
-    for (size_t i = 0; i < LENGTH(lists); i++)
-        if (span_is(n.name, lists[i]))
-            return 0;
-    return judge_table(k, &n, f->location);
-}
-
-/* ---- functions ---- */
-
-static const char *function_kind(const struct frame *f) { return f->table_function ? "table function" : "function"; }
-
-static int refuse_function(struct walk *k, const struct frame *f, const char *reason)
-{
-    struct span name = f->name.name;
-    if (f->function) /* its name as the table writes it, whatever the statement's letters were */
-        name = (struct span){f->function->name, strlen(f->function->name)};
-    policy_refuse(k->err, function_kind(f), name, reason, f->function ? f->function->way : NULL);
-    return refused_at(k, f->location);
-}
-
-static int add_patch(struct walk *k, const struct frame *f)
-{
-    struct policy_walk *w = k->w;
-    if (w->depth > 0 || w->stored || f->location < 0)
-        return refuse_function(k, f, "it shows paths of the server, and can be filtered only where a statement names it itself");
-    if (w->patch_count == POLICY_PATCHES_MAX)
-        return refuse_function(k, f, "it is called too often in one statement");
-    w->patches[w->patch_count++] = (struct policy_patch){f->location, f->function};
-    return 0;
-}
-
-/* What reads files is refused for its arguments, where there are files that may be read. */
-static bool is_refused(const struct walk *k, const struct frame *f)
-{
-    bool files = k->w->files && *k->w->files;
-    return policy_refuses(f->function->class) && !(f->function->class == POLICY_PATH && files);
-}
-
-/* As soon as the name is there: it comes before the arguments. */
-static int judge_function(struct walk *k, struct frame *f)
-{
-    f->function = policy_table_find(k->w->table, f->name.name.at, f->name.name.len, f->table_function);
-    if (!f->function)
-        return 0; /* at its end, when all of its name is there */
-    leaves(k, f->function->effect);
-    if (is_refused(k, f))
-        return refuse_function(k, f, policy_class_reason(f->function->class));
-    return f->function->class == POLICY_FILTERED ? add_patch(k, f) : 0;
-}
-
-static int end_function(struct walk *k, struct frame *f)
-{
-    bool known = false;
-    if (f->name.name.len == 0)
-        return malformed(k, "a call without a name");
-    if (k->w->object(k->w->ctx, POLICY_FUNCTION_OBJECT, &f->name, &known, &k->w->effect, k->err) < 0)
-        return refused_at(k, f->location);
-    if (f->function && f->function->class == POLICY_PATH && !f->string) /* no path was judged */
-        return refuse_function(k, f, "its first argument must be a plain path");
-    if (f->function || known || k->w->unknown(k->w->ctx, f->name.name, k->err) == 0)
-        return 0;
-    return refused_at(k, f->location);
-}
-
-/* ---- arguments that become SQL, names or paths ---- */
-
-static int judge_text(struct walk *k, struct frame *f, const char *text, size_t len)
-{
-    struct policy_walk *w = k->w;
-    struct policy_name n;
-    if (strlen(text) != len)
-        return refuse_function(k, f, "a NUL byte in its first argument");
-    switch (f->function->class) {
-    case POLICY_SQL_TEXT:
-        if (w->depth == POLICY_TEXT_DEPTH_MAX)
-            return refuse_function(k, f, "texts inside of texts, deeper than 8");
-        switch (w->text(w->ctx, text, len, w->depth + 1, &w->effect, k->err)) {
-        case POLICY_ALLOWED:
-            return 0;
-        case POLICY_UNJUDGED:
-            return refuse_function(k, f, "its text is not one SELECT that can be parsed");
-        default:
-            return refused_at(k, f->location);
-        }
-    case POLICY_SETTING:
-        if (policy_setting_shown(text, len))
-            return 0;
-        policy_refuse(k->err, "setting", (struct span){text, len}, policy_class_reason(POLICY_REVEALS), f->function->way);
-        return refused_at(k, f->location);
-    case POLICY_TABLE_NAME:
-        if (!policy_names_split(text, len, &n))
-            return refuse_function(k, f, "its first argument is not a plain name of a table");
-        return judge_table(k, &n, f->location);
-    case POLICY_PATH:
-        if (policy_path_inside(w->files, (struct span){text, len}))
-            return 0;
-        policy_refuse(k->err, "file", (struct span){text, len}, "it lies in no source that this query may read", NULL);
-        return refused_at(k, f->location);
-    default: /* PATH_TEXT: the operator allowed it, everywhere */
-        return 0;
-    }
-}
-
-static int judge_argument(struct walk *k, struct frame *f, const struct frame *argument, bool in_list)
-{
-    enum policy_class class = f->function->class;
-    bool many = class == POLICY_TABLE_NAME || class == POLICY_PATH_TEXT || class == POLICY_PATH;
-    f->string = true; /* it has a first argument, and that is judged here */
-    if (argument->node == NODE_CONSTANT && argument->string) {
-        size_t len;
-        char *text = span_text(argument->value, &len);
-        int rc = text ? judge_text(k, f, text, len) : malformed(k, "a broken text");
-        free(text);
-        return rc;
-    }
-    if (many && !in_list && argument->node == NODE_FUNCTION && span_is(argument->name.name, "list_value"))
-        return 0; /* its elements were judged one by one */
-    /* histogram(t, x): a table's name without quotes. */
-    if (class == POLICY_TABLE_NAME && argument->node == NODE_COLUMN_REF && argument->count <= 3 && !k->w->macro)
-        return judge_table(k, &argument->name, argument->location);
-    return refuse_function(k, f, "its first argument must be a plain string: no parameter, no expression");
-}
-
-static bool is_restricted(const struct frame *f)
-{
-    return f && f->node == NODE_FUNCTION && f->function && f->function->class != POLICY_OPEN && f->function->class != POLICY_FILTERED;
-}
-
-/* Which argument of which function an object is, counted from the top of the stack: (object, array "children", function). */
-static struct frame *argument_of(struct walk *k, unsigned up, uint32_t *ret_index)
-{
-    struct frame *list = frame_at(k, up + 1), *f = frame_at(k, up + 2);
-    if (!f || !list->array || list->key != KEY_CHILDREN || f->array || f->node != NODE_FUNCTION)
-        return NULL;
-    *ret_index = list->count - 1;
-    return f;
-}
-
-static int end_argument(struct walk *k, const struct frame *x)
-{
-    uint32_t index;
-    struct frame *f = argument_of(k, 0, &index);
-    if (!f)
-        return 0;
-    /* Named arguments come in any order: one that is called `source` is the table, wherever it stands. */
-    bool source = policy_name_is(x->alias.at, x->alias.len, "source");
-    if (is_restricted(f))
-        return index == 0 || source ? judge_argument(k, f, x, false) : 0;
-    if (!span_is(f->name.name, "list_value"))
-        return 0;
-    struct frame *outer = argument_of(k, 2, &index);
-    source = policy_name_is(f->alias.at, f->alias.len, "source");
-    return is_restricted(outer) && (index == 0 || source) ? judge_argument(k, outer, x, true) : 0;
-}
-
 /* ---- nodes ---- */
 
 static int end_node(struct walk *k, struct frame *f)
 {
-    switch ((enum node)f->node) {
+    switch ((enum policy_node)f->node) {
     case NODE_FUNCTION:
-        return end_function(k, f);
+        return judge_function_end(k, f);
     case NODE_BASE_TABLE:
         return judge_table(k, &f->name, f->location);
     case NODE_SHOW_REF:
@@ -312,7 +58,7 @@ static int end_node(struct walk *k, struct frame *f)
         if (f->count == 1
             && (policy_name_is(f->name.name.at, f->name.name.len, "localtime")
                 || policy_name_is(f->name.name.at, f->name.name.len, "localtimestamp")))
-            leaves(k, POLICY_ONCE);
+            walk_leaves(k, POLICY_ONCE);
         return 0;
     default:
         return 0;
@@ -330,7 +76,7 @@ static int end_object(struct walk *k)
     }
     if (end_node(k, f) < 0)
         return -1;
-    if (f->node != NODE_NONE && end_argument(k, f) < 0)
+    if (f->node != NODE_NONE && judge_argument_end(k, f) < 0)
         return -1;
     if (parent && !parent->array && f->key == KEY_TYPE)
         parent->varchar = f->varchar;
@@ -352,7 +98,7 @@ static int begin(struct walk *k, bool array)
         table_function = !array && key == KEY_FUNCTION && parent->node == NODE_TABLE_FUNCTION;
     }
     if (!array && key == KEY_SAMPLE)
-        leaves(k, POLICY_ONCE); /* drawn once for all executions of a prepared statement */
+        walk_leaves(k, POLICY_ONCE); /* drawn once for all executions of a prepared statement */
     if (k->depth == k->cap) {
         k->cap = k->cap ? 2 * k->cap : 64;
         k->stack = realloc(k->stack, k->cap * sizeof *k->stack);
@@ -419,7 +165,7 @@ static int on_string(struct walk *k, struct span s)
             add_column_name(parent, s);
         return 0;
     }
-    switch (f ? (enum key)f->current : KEY_OTHER) {
+    switch (f ? (enum policy_key)f->current : KEY_OTHER) {
     case KEY_CLASS:
         return set_class(k, f, s);
     case KEY_TYPE:
@@ -427,7 +173,7 @@ static int on_string(struct walk *k, struct span s)
         return 0;
     case KEY_FUNCTION_NAME:
         f->name.name = s;
-        return f->node == NODE_FUNCTION ? judge_function(k, f) : malformed(k, "a function's name in no call");
+        return f->node == NODE_FUNCTION ? judge_function(k, f) : walk_malformed(k, "a function's name in no call");
     case KEY_TABLE_NAME:
         f->name.name = s;
         return 0;
@@ -496,9 +242,9 @@ static int on_event(struct walk *k, enum scan_event e, struct span s)
         on_atom(k, s);
         return 0;
     case SCAN_DEEP:
-        return malformed(k, "it is nested too deeply");
+        return walk_malformed(k, "it is nested too deeply");
     default:
-        return malformed(k, "its tree can't be read");
+        return walk_malformed(k, "its tree can't be read");
     }
 }
 

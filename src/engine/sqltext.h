@@ -30,6 +30,10 @@ const char *sql_ends_transaction(const char *sql, size_t len);
 /* Offset of the statement inside EXPLAIN [ANALYZE] [(options)], or 0 when the text does not start with EXPLAIN. */
 size_t sql_explain_inner(const char *sql, size_t len);
 
+/* Leaves of what stands before the inner statement its words, commas and brackets, everything else becomes spaces: so that the engine can't read
+ * it in another way than sql_explain_inner did. False: it holds something else, and the statement is not to be run. */
+bool sql_explain_plain(char *sql, size_t inner, bool *ret_changed);
+
 /* The kind of a statement whose first word does not tell it, of those that are no SELECT: WITH .. INSERT, UPDATE, DELETE, MERGE, and PIVOT.
  * NULL: none of these. */
 const char *sql_main_kind(const char *sql, size_t len);

@@ -1,8 +1,10 @@
-/* POST /v1/admin/reload: the supervisor exchanges the workers; the answer waits for that. Runs in the front. */
+/* /v1/admin. Reload: the supervisor exchanges the workers; the answer waits for that. Runs in the front. */
 #include "front/admin.h"
 #include "front/database.h"
 #include "front/front.h"
 #include "front/public_text.h"
+#include "core/clock.h"
+#include "sched/quarantine.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -50,16 +52,36 @@ static void on_time(evutil_socket_t fd, short what, void *arg)
     answer_error(arg, &err);
 }
 
-void admin_reload(struct front *f, struct exchange *x)
+/* Answers the request itself when it has one. */
+static bool has_body(struct front *f, struct exchange *x)
 {
     struct error err;
     size_t len;
     (void)exchange_body(x, &len);
-    if (len > 0) {
-        error_set(&err, ERR_BAD_REQUEST, "this request takes no body");
-        routes_refuse(f, x, &err);
+    if (len == 0)
+        return false;
+    error_set(&err, ERR_BAD_REQUEST, "this request takes no body");
+    routes_refuse(f, x, &err);
+    return true;
+}
+
+void admin_quarantine_clear(struct front *f, struct exchange *x)
+{
+    char body[64];
+    if (has_body(f, x))
         return;
-    }
+    unsigned cleared = quarantine_clear(f->quarantine, clock_now_ns());
+    pool_forgive(f->pool);
+    log_event(&f->log, LOG_INFO, "quarantine_cleared", LOG_S("key", caller_of(f, x).key), LOG_I("statements", cleared));
+    int n = snprintf(body, sizeof body, "{\"cleared\":%u}\n", cleared);
+    exchange_answer(x, 200, "application/json", body, (size_t)n);
+}
+
+void admin_reload(struct front *f, struct exchange *x)
+{
+    struct error err;
+    if (has_body(f, x))
+        return;
     struct control_plain m = {.type = CONTROL_RELOAD, .flags = ++f->last_reload ? f->last_reload : ++f->last_reload};
     if (f->draining || control_send(f->control_fd, &m, NULL, 0) < 0) {
         error_set(&err, ERR_UNAVAILABLE, f->draining ? "the server is shutting down" : "the supervisor can't be reached: %s", strerror(errno));

@@ -25,7 +25,7 @@ static void raise_fence(struct layers *l)
         layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_OFF, "a sanitizer's build");
         return;
     }
-    if (fence_new(&f, false) < 0) {
+    if (fence_new(&f, FENCE_NO_NETWORK) < 0) {
         layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_MISSING, "%s",
                    errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
         return;

@@ -173,7 +173,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         on_config(f, fds[0], m->plain.flags);
         break;
     case CONTROL_LAYERS:
-        for (int role = LAYER_OF_WORKER; role <= LAYER_OF_SUPERVISOR; role++)
+        for (int role = LAYER_OF_WORKER; role < LAYER_ROLES; role++)
             layers_read(&f->layers, (enum layer_role)role, m->layers.text);
         break;
     case CONTROL_KEYS:

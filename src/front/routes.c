@@ -36,6 +36,7 @@ static const struct route routes[] = {
     {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
     {HTTP_M_POST, "/v1/admin/reload", admin_reload, .role = ROLE_ADMIN, .flags = UNMETERED},
+    {HTTP_M_POST, "/v1/admin/quarantine/clear", admin_quarantine_clear, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_GET, "/openapi.json", openapi_get},
     {HTTP_M_GET, "/healthz", info_healthz},
     {HTTP_M_GET, "/readyz", info_readyz},

@@ -48,8 +48,9 @@ enum front_fd {
 
 #define LISTENERS_MAX 16
 
-/* The broker: bulkhead broker-process PARENT_PID */
-enum broker_fd { BROKER_FD_CONTROL = 3 }; /* grants from the supervisor; end of file is the order to end */
+/* The broker: bulkhead broker-process PARENT_PID UID (to become; 0: none)
+ * Its channel: one report of its layers to the supervisor, then grants from there; end of file is the order to end. */
+enum broker_fd { BROKER_FD_CONTROL = 3 };
 
 /* Exit codes of workers, part of the protocol with the supervisor. */
 enum worker_exit { WORKER_EXIT_DONE = 0, WORKER_EXIT_USAGE = 64, WORKER_EXIT_START = 69, WORKER_EXIT_LINK = 70 };

@@ -81,14 +81,14 @@ static struct ruleset handled(int abi)
     return all;
 }
 
-int fence_new(struct fence *f, bool network)
+int fence_new(struct fence *f, enum fence_network network)
 {
     *f = (struct fence){.fd = -1, .abi = fence_abi()};
     if (f->abi == 0)
         return -1;
     struct ruleset r = handled(f->abi);
-    if (network)
-        r.network = 0;
+    if (network == FENCE_CONNECT)
+        r.network &= ~NET_CONNECT_TCP;
     /* The struct grew with the versions; a kernel takes a longer one as long as what it does not know is zero. */
     f->fd = (int)syscall(NR_CREATE_RULESET, &r, sizeof r, 0);
     if (f->fd < 0) {

@@ -1,6 +1,6 @@
 /* A Landlock domain: which files this process may still reach, made step by step and then closed behind it. Several fences close one inside of
  * the other; what one forbids no later one gives back. What the running kernel does not know is left out: see fence_strength.
- * Knows no worker and no front. Runs in worker, front and probes. */
+ * Knows no worker and no front. Runs in worker, front, broker and probes. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +11,12 @@ enum fence_right {
     FENCE_RIGHTS
 };
 
+/* What of TCP is left. */
+enum fence_network {
+    FENCE_NO_NETWORK,
+    FENCE_CONNECT, /* connecting, to any port */
+};
+
 struct fence {
     int fd;  /* the ruleset; -1: this kernel has none */
     int abi; /* 0: none */
@@ -18,8 +24,8 @@ struct fence {
 
 /* The kernel's version of Landlock; 0 with errno when there is none, or it is switched off. */
 int fence_abi(void);
-/* Begins one: nothing is allowed yet. `network`: TCP stays as it is, for workers whose sources need it. 0, or -1 with errno (no Landlock). */
-int fence_new(struct fence *f, bool network);
+/* Begins one: nothing but that is allowed yet. 0, or -1 with errno (no Landlock). */
+int fence_new(struct fence *f, enum fence_network network);
 /* Allows something below a path (or at it). A path that is not there is no failure: nothing can be reached there either, until the next fence. */
 int fence_allow(struct fence *f, const char *path, enum fence_right right);
 /* The same for what is open already; stays the caller's. */

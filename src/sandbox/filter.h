@@ -1,5 +1,5 @@
 /* The system calls a process may still make: one table (syscalls.def), made into a seccomp filter. Knows no worker and no front. Runs in worker,
- * front and probes. */
+ * front, broker and probes. */
 #pragma once
 #include "core/errors.h"
 #include <stddef.h>
@@ -10,6 +10,7 @@ enum filter_kind {
     FILTER_WRITER,  /* the same for one that writes a database: files beside it are renamed */
     FILTER_CLOSED, /* what the worker loses besides, once it is open: new executable memory, and the calls that build a sandbox */
     FILTER_FRONT,
+    FILTER_BROKER, /* sockets and names; nothing that leads to files or processes */
     FILTER_KINDS
 };
 

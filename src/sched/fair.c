@@ -38,6 +38,7 @@ struct fair {
     unsigned parked_count;
     unsigned waiting, background_running, places, in_a_row;
     int64_t now_ns;          /* of the last tick */
+    int64_t forgiven_ns;     /* penalties given until then count no more */
     bool penalties;          /* some active tenant has one */
 };
 
@@ -105,7 +106,7 @@ static struct tenant *lowest(const struct levels *l)
 static unsigned penalty_places(const struct fair *f, const struct tenant *t)
 {
     int64_t left = t->turns.penalty_until_ns - f->now_ns;
-    return left > 0 ? (unsigned)((left + PENALTY_NS - 1) / PENALTY_NS) : 0;
+    return left > 0 && t->turns.penalty_given_ns > f->forgiven_ns ? (unsigned)((left + PENALTY_NS - 1) / PENALTY_NS) : 0;
 }
 
 static int level_of(const struct fair *f, const struct tenant *t)
@@ -301,12 +302,20 @@ unsigned fair_parked(const struct fair *f) { return f->parked_count; }
 void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
 {
     struct tenant *t = tenant_of(f, of);
-    int64_t until = (t->turns.penalty_until_ns > now_ns ? t->turns.penalty_until_ns : now_ns) + PENALTY_NS;
+    bool more = t->turns.penalty_until_ns > now_ns && t->turns.penalty_given_ns > f->forgiven_ns;
+    int64_t until = (more ? t->turns.penalty_until_ns : now_ns) + PENALTY_NS;
     t->turns.penalty_until_ns = until < now_ns + PENALTY_MAX * PENALTY_NS ? until : now_ns + PENALTY_MAX * PENALTY_NS;
+    t->turns.penalty_given_ns = now_ns;
     if (now_ns > f->now_ns)
         f->now_ns = now_ns;
     f->penalties = true;
     place(f, t, false);
+}
+
+void fair_forgive(struct fair *f, int64_t now_ns)
+{
+    f->forgiven_ns = now_ns;
+    fair_limits_changed(f);
 }
 
 void fair_tick(struct fair *f, int64_t now_ns)

@@ -156,6 +156,8 @@ struct pool_counts pool_count(const struct pool *p)
     return c;
 }
 
+void pool_forgive(struct pool *p) { fair_forgive(p->fair, clock_now_ns()); }
+
 void pool_each_tenant(const struct pool *p, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx) { fair_each(p->fair, fn, ctx); }
 
 const struct pool_worker *pool_workers(const struct pool *p) { return p->workers; }

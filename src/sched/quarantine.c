@@ -41,10 +41,8 @@ void quarantine_set(struct quarantine *q, int64_t for_ms)
 {
     q->for_ns = for_ms * NS_PER_MS;
     if (for_ms == 0)
-        quarantine_clear(q);
+        q->count = 0;
 }
-
-void quarantine_clear(struct quarantine *q) { q->count = 0; }
 
 void quarantine_free(struct quarantine *q)
 {
@@ -171,6 +169,13 @@ void quarantine_hash_text(const char *sql, size_t len, char ret[QUARANTINE_HASH_
     secret_hash(sql, len, hash);
     for (size_t i = 0; i < QUARANTINE_HASH_BYTES / 2; i++)
         snprintf(ret + 2 * i, 3, "%02x", hash[i]);
+}
+
+unsigned quarantine_clear(struct quarantine *q, int64_t now_ns)
+{
+    unsigned refused = quarantine_figures(q, now_ns).refused;
+    q->count = 0;
+    return refused;
 }
 
 struct quarantine_figures quarantine_figures(struct quarantine *q, int64_t now_ns)

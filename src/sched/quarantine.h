@@ -23,8 +23,8 @@ struct quarantine;
 /* for_ms: how long a text is refused; 0: off. */
 struct quarantine *quarantine_new(int64_t for_ms);
 void quarantine_set(struct quarantine *q, int64_t for_ms);
-/* Forgets everything. */
-void quarantine_clear(struct quarantine *q);
+/* Forgets everything. Returns how many texts were refused to somebody. */
+unsigned quarantine_clear(struct quarantine *q, int64_t now_ns);
 /* NULL is allowed. */
 void quarantine_free(struct quarantine *q);
 

@@ -34,7 +34,7 @@ struct tenant_turns {
     struct tenant *next_parked;
     bool active;                        /* something waits or runs */
     struct tenant *prev_active, *next_active;
-    int64_t penalty_until_ns;
+    int64_t penalty_until_ns, penalty_given_ns; /* the last one */
 };
 
 struct tenant {

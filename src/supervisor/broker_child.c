@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "link/egress.h"
+#include "supervisor/jail.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -27,7 +28,9 @@ static void close_broker(struct supervisor *s)
 {
     if (s->broker.pid_event)
         event_free(s->broker.pid_event);
-    s->broker.pid_event = NULL;
+    if (s->broker.report_event)
+        event_free(s->broker.report_event);
+    s->broker.pid_event = s->broker.report_event = NULL;
     fd_close_p(&s->broker.control_fd);
 }
 
@@ -47,6 +50,8 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         supervisor_maybe_end(s);
         return;
     }
+    if (s->broker.refused)
+        return;
     if (clock_now_ns() - s->broker.started_ns > NS_PER_S)
         s->broker.backoff.failures = 0;
     if (s->broker.backoff.failures == 0) {
@@ -55,6 +60,27 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     } else {
         backoff_start(s, &s->broker.backoff, broker_retry);
     }
+}
+
+/* Its layers. What else it might send is never read. */
+static void on_report(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct supervisor *s = arg;
+    char text[LAYERS_TEXT_MAX + 1];
+    ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    event_del(s->broker.report_event);
+    if (n <= 0)
+        return; /* its pidfd tells */
+    text[n] = 0;
+    s->broker.refused = !jail_broker_up(s, text);
+    if (!s->broker.refused)
+        return;
+    (void)child_signal(&s->broker.child, SIGKILL, 0);
+    for (struct worker *w = s->workers; w; w = w->next)
+        fd_close_p(&w->broker_fd); /* whoever waits learns that nobody will answer */
 }
 
 static bool send_grant(struct supervisor *s, const struct worker *w)
@@ -66,10 +92,11 @@ static bool send_grant(struct supervisor *s, const struct worker *w)
 
 static void broker_start(struct supervisor *s)
 {
-    char parent[16];
+    char parent[16], uid[16];
     int pair[2];
     snprintf(parent, sizeof parent, "%d", (int)getpid());
-    const char *argv[] = {"bulkhead", "broker-process", parent, NULL};
+    snprintf(uid, sizeof uid, "%u", (unsigned)users_of_broker(&s->users));
+    const char *argv[] = {"bulkhead", "broker-process", parent, uid, NULL};
     s->broker.started_ns = clock_now_ns();
     bool ok = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0;
     if (ok) {
@@ -87,28 +114,33 @@ static void broker_start(struct supervisor *s)
     }
     s->broker.control_fd = pair[0];
     s->broker.pid_event = event_new(s->base, s->broker.child.pidfd, EV_READ | EV_PERSIST, on_death, s);
-    CHECK(s->broker.pid_event && event_add(s->broker.pid_event, NULL) == 0);
+    s->broker.report_event = event_new(s->base, pair[0], EV_READ | EV_PERSIST, on_report, s);
+    CHECK(s->broker.pid_event && event_add(s->broker.pid_event, NULL) == 0 && s->broker.report_event && event_add(s->broker.report_event, NULL) == 0);
     log_event(&s->log, LOG_INFO, "broker_start", LOG_I("pid", s->broker.child.pid));
     for (const struct worker *w = s->workers; w; w = w->next)
         if (w->broker_fd >= 0 && !send_grant(s, w))
             log_event(&s->log, LOG_ERROR, "broker_unreachable", LOG_S("why", strerror(errno)));
 }
 
-int broker_channel(struct supervisor *s, struct worker *w)
+int broker_channel(struct supervisor *s, struct worker *w, int *ret_fd, struct error *err)
 {
     struct egress_endpoint ignored[SOURCES_PER_SET];
     int pair[2];
+    *ret_fd = -1;
     if (egress_endpoints(s->cfg, w->set, ignored) == 0)
-        return -1;
+        return 0;
+    if (s->broker.refused)
+        return error_set(err, ERR_UNAVAILABLE, "no source can be reached: the broker lacks a layer that sandbox.require lists");
     if (s->broker.child.pidfd < 0 && !s->broker.backoff.waiting)
         broker_start(s);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-        return -1;
+        return error_set(err, ERR_UNAVAILABLE, "cannot make a channel to the broker: %s", strerror(errno));
     w->broker_fd = pair[0];
     /* Without a broker now, the next one is told when it starts; the worker waits, for as long as a connection may take. */
     if (s->broker.child.pidfd >= 0 && !send_grant(s, w))
         log_event(&s->log, LOG_ERROR, "broker_unreachable", LOG_S("why", strerror(errno)));
-    return pair[1];
+    *ret_fd = pair[1];
+    return 0;
 }
 
 void broker_end(struct supervisor *s)

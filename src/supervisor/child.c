@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define CHILD_FDS_MAX 40
-/* The environment variables a child keeps: those of test builds, none in production use. */
-static const char *const kept_environment[] = {"BULKHEAD_FAULT", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+/* The environment variables a child keeps: those of test builds, and where the machine's trusted certificates are. */
+static const char *const kept_environment[] = {"SSL_CERT_FILE", "BULKHEAD_FAULT", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
 
 struct scheduling { /* struct sched_attr of the kernel, first version (sched_setattr(2)) */
     uint32_t size, policy;

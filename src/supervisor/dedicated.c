@@ -36,6 +36,8 @@ static void forget(struct supervisor *s, struct want *x)
 static void answer_failed(struct supervisor *s, uint32_t want, const struct error *err)
 {
     struct control_want_failed m = {.type = CONTROL_WANT_FAILED, .want = want, .error = *err};
+    if (err->code == ERR_UNAVAILABLE && err->retry_after_s == 0)
+        m.error.retry_after_s = 1;
     (void)front_send(s, &m, NULL, 0);
 }
 

@@ -11,7 +11,7 @@ void jail_tell_front(struct supervisor *s)
 {
     struct control_layers m = {.type = CONTROL_LAYERS};
     struct buf b = {.data = m.text, .cap = sizeof m.text - 1, .max = sizeof m.text - 1};
-    for (int role = LAYER_OF_WORKER; role <= LAYER_OF_SUPERVISOR; role++)
+    for (int role = LAYER_OF_WORKER; role < LAYER_ROLES; role++)
         (void)layers_write(&s->layers, (enum layer_role)role, &b);
     (void)front_send(s, &m, NULL, 0);
 }
@@ -57,6 +57,16 @@ void jail_front_up(struct supervisor *s, const char *report)
     take_in(s, LAYER_OF_FRONT, report);
     if (layers_require(&s->layers, LAYER_OF_FRONT, &s->cfg->sandbox.require, &err) < 0)
         (void)jail_refuse(s, err.detail);
+}
+
+bool jail_broker_up(struct supervisor *s, const char *report)
+{
+    struct error err;
+    take_in(s, LAYER_OF_BROKER, report);
+    if (layers_require(&s->layers, LAYER_OF_BROKER, &s->cfg->sandbox.require, &err) == 0)
+        return true;
+    log_event(&s->log, LOG_ERROR, "sandbox_refused", LOG_S("why", err.detail));
+    return false;
 }
 
 bool jail_refuse(struct supervisor *s, const char *why)

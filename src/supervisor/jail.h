@@ -9,6 +9,8 @@ struct supervisor;
 void jail_worker_ready(struct supervisor *s, const char *report);
 /* The front's own report. */
 void jail_front_up(struct supervisor *s, const char *report);
+/* The broker's. False: a layer that the configuration requires is not in force, and it must not serve. */
+bool jail_broker_up(struct supervisor *s, const char *report);
 /* A layer that the configuration requires is missing: the server ends, before it has served anybody. False when it was ready already: then this
  * is a failed start like any other. */
 bool jail_refuse(struct supervisor *s, const char *why);

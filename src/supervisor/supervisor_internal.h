@@ -88,9 +88,11 @@ struct key_source {
 struct broker_child {
     struct child child;
     struct event *pid_event;
+    struct event *report_event; /* until it has reported its layers */
     int control_fd;
     int64_t started_ns;
     struct backoff backoff;
+    bool refused; /* a layer of its sandbox that is required is not in force: there is no broker any more */
 };
 
 struct supervisor {
@@ -170,9 +172,9 @@ struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
 
 /* broker_child.c: the process that connects to sources */
-/* A channel to it for a worker that is about to start, with what its sources may be reached at; starts the broker where needed. The worker's end, the caller's;
- * -1: it needs none, or (errno) there is none to be had. */
-int broker_channel(struct supervisor *s, struct worker *w);
+/* A channel to it for a worker that is about to start, with what its sources may be reached at; starts the broker where needed. *ret_fd: the worker's end,
+ * the caller's; -1 when its sources need none. 0, or -1 with *err. */
+int broker_channel(struct supervisor *s, struct worker *w, int *ret_fd, struct error *err);
 void broker_end(struct supervisor *s);    /* kills it */
 void broker_forget(struct supervisor *s); /* at the supervisor's end, when it is dead */
 

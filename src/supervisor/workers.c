@@ -272,7 +272,11 @@ static bool start_process(struct worker *w, struct error *err)
     struct buf grants = BUF_INIT(GRANTS_MAX_BYTES);
     if (w->set[0] && secrets_for_set(s->cfg, w->set, &grants, err) < 0)
         return false;
-    auto_close int broker_fd = w->set[0] ? broker_channel(s, w) : -1;
+    auto_close int broker_fd = -1;
+    if (w->set[0] && broker_channel(s, w, &broker_fd, err) < 0) {
+        secrets_wipe(&grants);
+        return false;
+    }
     struct worker_plan plan = {.executable = s->worker_path,
                                .config_fd = s->config_fd,
                                .request_bytes = ring_request_bytes(s->cfg->limits.max_sql_bytes),

@@ -103,7 +103,11 @@ static int allow_running(struct fence *f, const struct sandbox_plan *p)
 {
     if (ALLOW_ALL(f, running_files) < 0 || allow_list(f, p->running) < 0)
         return -1;
-    return p->remote ? ALLOW_ALL(f, certificates) : 0;
+    if (!p->remote)
+        return 0;
+    if (p->trust_file[0] && fence_allow(f, p->trust_file, FENCE_READ) < 0)
+        return -1;
+    return ALLOW_ALL(f, certificates);
 }
 
 static int allow_scratch(struct fence *f, const struct sandbox_plan *p)
@@ -121,7 +125,7 @@ static void raise_fence(const struct sandbox_plan *p, bool running, struct layer
         layers_set(l, LAYER_LANDLOCK, LAYER_OFF, "a sanitizer's build");
         return;
     }
-    int r = fence_new(&f, false);
+    int r = fence_new(&f, FENCE_NO_NETWORK);
     if (r < 0) {
         layers_set(l, LAYER_LANDLOCK, LAYER_MISSING, "%s",
                    errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));

@@ -15,6 +15,7 @@ struct sandbox_plan {
     const char *const *running;    /* what may be read all along: directories, a writer's files; NULL-terminated */
     bool write;                    /* a writer: the database's directory is its own, and it stays who it is */
     bool remote;                   /* it has sources elsewhere: it uses the sockets that the broker connects for it; it makes none */
+    const char *trust_file;        /* certificates that sources are held against; "": none */
     const char *scratch_directory; /* it becomes the working directory; "": none */
     int64_t file_bytes;            /* the largest file it may write */
     int64_t data_bytes;            /* private memory; 0: no limit but its control group's */

@@ -8,6 +8,7 @@
 #include "worker/egress.h"
 #include "worker/sandbox.h"
 #include "worker/sources.h"
+#include "worker/trust.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ struct start {
     struct config *cfg;
     char database[PATH_MAX + 1];
     char extension_directory[PATH_MAX + 1];
+    char trust[PATH_MAX];
     char *extensions[EXTENSIONS_MAX + 1];
     struct worker_sources sources;
     char *opening[SOURCES_PER_SET + 1]; /* files that are read while the engine opens */
@@ -116,6 +118,7 @@ static int make_plan(struct start *s, const struct start_arguments *a, struct er
                                     .opening = (const char *const *)s->opening,
                                     .running = write ? a->read_paths : (const char *const *)s->running,
                                     .write = write,
+                                    .trust_file = trust_file(s->trust, sizeof s->trust),
                                     .scratch_directory = a->scratch_directory,
                                     .file_bytes = write ? INT64_MAX : scratch > spool ? scratch : spool,
                                     .data_bytes = a->data_bytes,
@@ -161,6 +164,7 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
                                   .deny_functions = deny,
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = s->extension_directory,
+                                  .trust_file = s->trust,
                                   .source_timeout_ms = cfg->limits.timeout_max_ms,
                                   .session = a->dedicated,
                                   .write = s->plan.write,

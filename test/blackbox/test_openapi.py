@@ -128,6 +128,7 @@ class TestAnswers:
         for target in ("/v1/schema", "/v1/status", "/healthz", "/readyz", "/metrics", "/openapi.json"):
             assert ask(server, api, "GET", target).status == 200, target
         assert ask(server, api, "POST", "/v1/admin/reload").status == 200
+        assert ask(server, api, "POST", "/v1/admin/quarantine/clear").json() == {"cleared": 0}
 
     def test_keys_roles_and_rates(self, server, api):
         anonymous = server.client.without_key()

@@ -100,6 +100,24 @@ class TestKeys:
         s = start(set={**ON, "server.keys_file": keys_file, "limits.timeout": "300ms"}, key=keys["root"])
         return s, {name: bearer(key) for name, key in keys.items()}
 
+    def test_an_administrator_clears_it(self, keyed):
+        s, key = keyed
+        for _ in range(2):
+            crash(s, CROSS_JOIN, headers=key["a"])
+        refused(s, CROSS_JOIN, headers=key["a"])
+        clear = "/v1/admin/quarantine/clear"
+        s.client.request("POST", clear, headers=key["a"]).problem(403, "forbidden")
+        s.client.request("GET", clear, headers=key["root"]).problem(405, "method_not_allowed")
+        s.client.request("POST", clear, b"x", key["root"]).problem(400, "bad_request")
+        refused(s, CROSS_JOIN, headers=key["a"])
+        assert s.client.request("POST", clear, headers=key["root"]).json() == {"cleared": 1}
+        assert s.client.request("POST", clear, headers=key["root"]).json() == {"cleared": 0}
+        s.wait_log("quarantine_cleared", key="root", statements=1)
+        assert s.metric("bulkhead_quarantined") == 0
+        s.client.query(CROSS_JOIN, headers=key["a"], timeout="10ms").problem(504, "timeout")
+        crash(s, CROSS_JOIN, headers=key["a"])  # nothing is left of the strikes before
+        s.client.query(CROSS_JOIN, headers=key["a"], timeout="10ms").problem(504, "timeout")
+
     def test_another_key_is_free_to_run_it(self, keyed):
         s, key = keyed
         for _ in range(2):

@@ -1,6 +1,8 @@
 """A PostgreSQL server of the tests' own. The superuser comes in by the unix socket; everybody else by TCP with a password."""
 
 import glob
+import os
+import shutil
 import signal
 
 from lib.backend import Backend, find
@@ -26,8 +28,10 @@ class Postgres(Backend):
     # Signs that must survive quoting everywhere, and that no message or log may show.
     passwords = {"reader": "pg'read\"er \\ s3cret", "writer": "pg-writer-s3cret"}
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        """`tls`: (certificate, key), files; it then takes encrypted connections as well."""
         super().__init__()
+        self.tls = tls
         places = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
         self.postgres = find("postgres", *places, hint=HINT)
         self.initdb = find("initdb", *places, hint=HINT)
@@ -38,10 +42,22 @@ class Postgres(Backend):
         with open(self.path("data", "pg_hba.conf"), "w", encoding="utf-8") as f:
             f.write("local all boss trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n")
 
+        for source, name in zip(self.tls or (), ("server.pem", "server.key")):
+            self.give(source, name)
+
+    def give(self, source, name):
+        """A copy that belongs to the server's user alone."""
+        shutil.copyfile(source, self.path(name))
+        if self.user:
+            os.chown(self.path(name), *self.user)
+        os.chmod(self.path(name), 0o600)
+
     def command(self):
         options = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.directory, "fsync": "off",
                    "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": "120", "log_statement": "all",
                    "log_line_prefix": "%u@%d "}
+        if self.tls:
+            options.update(ssl="on", ssl_cert_file=self.path("server.pem"), ssl_key_file=self.path("server.key"))
         argv = [self.postgres, "-D", self.path("data")]
         for key, value in options.items():
             argv += ["-c", f"{key}={value}"]

@@ -12,6 +12,8 @@ import duckdb
 con = duckdb.connect(job["database"], read_only=True, config={"allow_persistent_secrets": "false"})
 for path in job["extensions"]:
     con.execute("LOAD '" + path + "'")
+for sql in job["before"]:
+    con.execute(sql)
 if job["temp_directory"]:
     con.execute("SET temp_directory = '" + job["temp_directory"] + "'")
 con.execute("SET enable_external_access = false")
@@ -37,12 +39,13 @@ class Outcome:
         return f"<{self.error or self.rows}>"
 
 
-def run(database, *statements, directory, extensions=(), temp_directory=None, limit_s=60.0):
-    """Runs the statements, each a text or (text, parameters), one after the other; gives the last one's Outcome."""
+def run(database, *statements, directory, extensions=(), temp_directory=None, before=(), limit_s=60.0):
+    """Runs the statements, each a text or (text, parameters), one after the other; gives the last one's Outcome. `before`: what its administrator
+    runs before the lock: secrets, sources, allowed directories."""
     answer = directory / "plain-answer.json"
     pairs = [s if isinstance(s, tuple) else (s, []) for s in statements]
     job = {"database": str(database), "statements": pairs, "extensions": [str(e) for e in extensions], "answer": str(answer),
-           "temp_directory": str(temp_directory) if temp_directory else None}
+           "before": list(before), "temp_directory": str(temp_directory) if temp_directory else None}
     done = subprocess.run([sys.executable, "-c", RUN], input=json.dumps(job), text=True, capture_output=True, timeout=limit_s, cwd=directory)
     assert done.returncode == 0, done.stderr
     answers = json.loads(answer.read_text())

@@ -8,52 +8,16 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 
 import pytest
 
 from lib import proc
+from lib.older_kernel import without
 from lib.server import BULKHEAD, Server
 from lib.session import Session
 from lib.sources import Sources
+from lib.trap import Trap
 from lib.wait import wait_until
-
-
-class Trap:
-    """Something that listens where nobody must come to. `answer`: bytes for whoever does."""
-
-    def __init__(self, answer=b"", unix=None):
-        self.visits, self.answer = [], answer
-        if unix:
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(unix)
-            self.listener.listen()
-            os.chmod(unix, 0o777)
-        else:
-            self.listener = socket.create_server(("127.0.0.1", 0))
-            self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self):
-        while True:
-            try:
-                peer, address = self.listener.accept()
-            except OSError:
-                return
-            self.visits.append(address)
-            try:
-                peer.settimeout(2)
-                peer.recv(65536)
-                peer.sendall(self.answer)
-            except OSError:
-                pass
-            peer.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +127,53 @@ class TestTheBrokersDeath:
             assert brokers(server) == []
 
 
+def credentials(pid):
+    """Of /proc/PID/status: the four user ids, all capabilities, NoNewPrivs, Seccomp."""
+    with open(f"/proc/{pid}/status") as f:
+        fields = dict(line.rstrip("\n").split(":\t", 1) for line in f)
+    return (set(fields["Uid"].split()), {int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}, fields["NoNewPrivs"],
+            fields["Seccomp"])
+
+
+class TestTheBrokersSandbox:
+    def test_a_user_of_its_own_and_no_rights(self, server, session):
+        """As root. (As an ordinary user all share that one's.)"""
+        session.rows("SELECT count(*) FROM pg1.public.users")
+        (broker,) = brokers(server)
+        uids, capabilities, no_new, filtered = credentials(broker.pid)
+        assert (no_new, filtered) == ("1", "2")
+        if os.getuid() == 0:
+            others = set()
+            for pid in (server.pid, server.front_pid, *server.worker_pids()):
+                others |= credentials(pid)[0]
+            assert len(uids) == 1 and not uids & others, (uids, others)
+            assert capabilities == {0}
+
+    def test_status_tells(self, server, session):
+        session.rows("SELECT count(*) FROM pg1.public.users")
+        layers = server.status()["sandbox"]
+        names = ["broker_capabilities", "broker_landlock", "broker_seccomp"] + (["broker_user"] if os.getuid() == 0 else [])
+        wait_until(lambda: all(server.status()["sandbox"][name]["state"] == "in force" for name in names), lambda: server.status()["sandbox"])
+        assert set(names) <= layers.keys()
+
+    def test_its_memory_and_descriptors_are_closed_to_its_own_user(self, server, session):
+        """It is not dumpable, so /proc/PID belongs to root."""
+        (broker,) = brokers(server)
+        assert os.stat(f"/proc/{broker.pid}/mem").st_uid == 0
+
+    def test_a_layer_that_is_required_and_missing(self, items, pg, tmp_path):
+        declared = Sources(tmp_path).postgres("pg1", pg).settings
+        with Server(items, set={**declared, "sandbox.require": "broker_landlock"}, preexec=without("landlock_create_ruleset")) as server:
+            assert server.client.query("FROM pg1.public.users", sources=["pg1"], timeout="30s").problem(502, "source_error")["source"] == "pg1"
+            server.wait_log("sandbox_refused")
+            assert "sandbox.require" in server.client.query("FROM pg1.public.users", sources=["pg1"]).problem(503, "unavailable")["detail"]
+            assert brokers(server) == []
+            assert server.client.rows("SELECT 1") == [[1]]
+        with Server(items, set=declared, preexec=without("landlock_create_ruleset")) as server:  # not required: told, and that is all
+            assert server.client.query("FROM pg1.public.users", sources=["pg1"]).status == 200
+            assert server.status()["sandbox"]["broker_landlock"]["state"] == "missing"
+
+
 # ---- the broker by itself, with the test as supervisor and worker -----------------------------------------------------
 
 ENDPOINT = struct.Struct("32s256sII")
@@ -172,7 +183,7 @@ class Broker:
     def __init__(self):
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         n = theirs.fileno()
-        self.process = subprocess.Popen(["/bin/bash", "-c", f'exec "$0" broker-process {os.getpid()} 3<&{n} {n}<&-', str(BULKHEAD)],
+        self.process = subprocess.Popen(["/bin/bash", "-c", f'exec "$0" broker-process {os.getpid()} 0 3<&{n} {n}<&-', str(BULKHEAD)],
                                         stderr=subprocess.PIPE, pass_fds=[n], text=True)
         theirs.close()
 

@@ -341,6 +341,22 @@ static void a_killed_worker_counts_as_a_place_for_a_while(void **state)
     expect_order(w, "baa.");
 }
 
+static void penalties_can_be_forgiven(void **state)
+{
+    struct world *w = *state;
+    int64_t now = 1000 * NS_PER_S;
+    fair_tick(w->fair, now);
+    struct job *bad = push(w, 0, JOB_INTERACTIVE);
+    for (int i = 0; i < 4; i++)
+        fair_penalize(w->fair, bad, now);
+    push_many(w, 1, 2);
+    fair_forgive(w->fair, now);
+    struct job *first = next(w), *second = next(w);
+    assert_int_equal(name(first) + name(second), 'a' + 'b'); /* equals again */
+    fair_penalize(w->fair, second, now + 1); /* and from here on it counts again */
+    end(w, first), end(w, second);
+}
+
 static void penalties_have_a_maximum_and_an_end(void **state)
 {
     struct world *w = *state;
@@ -478,6 +494,7 @@ int main(void)
         TEST(a_parked_tenant_lets_others_go_first),
         TEST(a_killed_worker_counts_as_a_place_for_a_while),
         TEST(penalties_have_a_maximum_and_an_end),
+        TEST(penalties_can_be_forgiven),
         TEST(jobs_without_a_tenant_are_one_tenant_s),
         TEST(figures_name_who_is_here),
         TEST(a_hundred_thousand_random_steps_lose_nothing),

@@ -170,6 +170,27 @@ static void every_class_has_its_refusal(void **state)
         refused_as(f.engine, rows[i][0], rows[i][1]);
 }
 
+/* The engine drops Unicode blanks before it parses, and its positions are those of what is left. Here a comment lies where the position points to. */
+static void a_filtered_function_is_found_where_the_engine_sees_it(void **state)
+{
+    (void)state;
+    char sql[512], blanks[128];
+    struct answer plain = ask(f.engine, "SELECT count(path) FROM duckdb_databases()");
+    assert_int_equal(plain.err.code, ERR_OK);
+    assert_string_equal(plain.text, "0\n");
+    for (int n = 0; n < 40; n++) {
+        blanks[0] = 0;
+        for (int i = 0; i < n; i++)
+            strcat(blanks, "\xC2\xA0");
+        snprintf(sql, sizeof sql, "SELECT count(path)%s FROM /*duckdb_databases(*/duckdb_databases()", blanks);
+        struct answer a = ask(f.engine, sql);
+        if (a.err.code == ERR_OK ? strcmp(a.text, "0\n") != 0 : a.err.code != ERR_FORBIDDEN)
+            fail_msg("%d blanks: %s %s", n, a.text, a.err.detail);
+    }
+    refused_as(f.engine, "EXPLAIN (ANALYZE, FORMAT 'json') SELECT 1", "EXPLAIN");
+    assert_int_equal(ask(f.engine, "EXPLAIN\xE2\x81\xA0/* ) */(ANALYZE\xC2\xA0, FORMAT json)\xE3\x80\x80SELECT 1").err.code, ERR_OK);
+}
+
 static void a_text_may_lie_in_a_text_eight_times(void **state)
 {
     (void)state;
@@ -437,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_function_is_found_everywhere),
         cmocka_unit_test(every_class_has_its_refusal),
+        cmocka_unit_test(a_filtered_function_is_found_where_the_engine_sees_it),
         cmocka_unit_test(a_text_may_lie_in_a_text_eight_times),
         cmocka_unit_test(refusals_say_where_and_what_else),
         cmocka_unit_test(what_does_not_exist_is_the_engines_error),

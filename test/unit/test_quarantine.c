@@ -127,7 +127,8 @@ static void it_can_be_off_and_be_cleared(void **state)
     strike(q, 1, bad, STRIKE_CRASH, 6);
     strike(q, 1, bad, STRIKE_CRASH, 7);
     assert_true(refused(q, 1, bad, 8));
-    quarantine_clear(q);
+    assert_int_equal(quarantine_clear(q, 8), 1);
+    assert_int_equal(quarantine_clear(q, 8), 0);
     assert_false(refused(q, 1, bad, 8));
     strike(q, 1, bad, STRIKE_CRASH, 9);
     strike(q, 1, bad, STRIKE_CRASH, 9);

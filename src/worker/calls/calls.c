@@ -2,7 +2,7 @@
  * worker's program only, never into tests. What is not answered here with an endpoint of the worker's own (worker/egress.h) fails.
  *
  * socket() gives something that is no socket: an eventfd that keeps the number until connect() puts the broker's socket in its place. Options set
- * before that are accepted and lost; the broker has set those that matter. */
+ * before that, and those that the filter refuses, are accepted and lost; the broker has set those that matter. */
 #include "worker/egress.h"
 
 #include <errno.h>
@@ -49,13 +49,14 @@ EXPORTED int connect(int fd, const struct sockaddr *address, socklen_t len)
 EXPORTED int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
     int r = (int)syscall(SYS_setsockopt, fd, level, name, value, len);
-    return r < 0 && errno == ENOTSOCK ? 0 : r;
+    bool lost = errno == ENOTSOCK || errno == ENOSYS; /* no socket yet, or an option that the filter keeps from us */
+    return r < 0 && lost ? 0 : r;
 }
 
 EXPORTED int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
     int r = (int)syscall(SYS_getsockopt, fd, level, name, value, len);
-    if (r == 0 || errno != ENOTSOCK)
+    if (r == 0 || (errno != ENOTSOCK && errno != ENOSYS))
         return r;
     memset(value, 0, *len);
     if (level == SOL_SOCKET && name == SO_TYPE && *len >= sizeof(int))

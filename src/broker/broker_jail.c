@@ -1,0 +1,90 @@
+/* The broker's sandbox. It reads bytes from name servers and numbers from workers, and holds every connection for a moment: so it has a user of its
+ * own and no rights. It keeps sockets, and the files that looking a name up takes. Runs in the broker. */
+#include "broker/broker_jail.h"
+#include "core/build.h"
+#include "sandbox/fence.h"
+#include "sandbox/filter.h"
+#include "sandbox/privileges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define SET_MDWE 65 /* PR_SET_MDWE, Linux 6.3 */
+#define MDWE_REFUSE_EXEC_GAIN 1
+
+/* All of /etc and of the resolvers' directories, not single files: those are replaced while the broker runs, and a rule would stay with the old one.
+ * Libraries: modules of the name service are loaded at the first lookup that needs them. */
+static const char *const readable[] = {"/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/lib", "/lib64", "/usr/lib",
+                                       "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom"};
+
+static void raise_fence(struct layers *l)
+{
+    struct fence f;
+    if (SANITIZED) {
+        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_OFF, "a sanitizer's build");
+        return;
+    }
+    if (fence_new(&f, FENCE_CONNECT) < 0) {
+        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "%s",
+                   errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
+        return;
+    }
+    int r = 0, abi = f.abi;
+    for (size_t i = 0; i < sizeof readable / sizeof *readable && r == 0; i++)
+        r = fence_allow(&f, readable[i], FENCE_READ);
+    int fd = r == 0 && fence_close(&f) == 0 ? open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -2;
+    if (fd == -2)
+        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "%s", strerror(errno));
+    else if (fd >= 0 || errno != EACCES)
+        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "the root directory could be read");
+    else
+        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_IN_FORCE, "version %d: %s, but connecting", abi, fence_strength(abi));
+    if (fd >= 0)
+        close(fd);
+    fence_drop(&f);
+}
+
+static void install_filter(struct layers *l)
+{
+    char text[LAYER_DETAIL_BYTES];
+    if (SANITIZED) {
+        layers_set(l, LAYER_BROKER_SECCOMP, LAYER_OFF, "a sanitizer's build");
+        return;
+    }
+    bool ok = filter_install(FILTER_BROKER, text, sizeof text) == 0;
+    if (!ok)
+        layers_set(l, LAYER_BROKER_SECCOMP, LAYER_MISSING, "%s", text);
+    else if (chdir("/") == 0 || errno != ENOSYS || prctl(PR_GET_SECCOMP) != 2)
+        layers_set(l, LAYER_BROKER_SECCOMP, LAYER_MISSING, "the directory could be changed");
+    else
+        layers_set(l, LAYER_BROKER_SECCOMP, LAYER_IN_FORCE, "%s", text);
+}
+
+int broker_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
+{
+    struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)setrlimit(RLIMIT_FSIZE, &none);
+    if (privileges_become(uid, false) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot become the user %u: %s", (unsigned)uid, strerror(errno));
+    if (privileges_drop_all() < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot drop capabilities: %s", strerror(errno));
+    if (privileges_tie(parent) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "the supervisor has gone");
+    (void)privileges_not_dumpable(l, LAYER_BROKER_USER); /* told by no row of its own */
+    privileges_report(l, LAYER_BROKER_USER, LAYER_BROKER_CAPABILITIES, uid);
+    if (privileges_no_new(l, LAYER_BROKER_SECCOMP) < 0) {
+        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "needs no_new_privs");
+        layers_set(l, LAYER_BROKER_SECCOMP, LAYER_MISSING, "needs no_new_privs");
+        return 0;
+    }
+    if (!SANITIZED)
+        (void)prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0);
+    raise_fence(l);
+    install_filter(l);
+    return 0;
+}

@@ -1,0 +1,86 @@
+"""Encrypted connections to sources, and whose certificates are trusted: the machine's roots, as SSL_CERT_FILE names them."""
+
+import pytest
+
+from lib.certs import Authority
+from lib.pg import Postgres
+from lib.server import Server
+from lib.session import Session
+from lib.sources import Sources
+
+WHO = "SELECT count(*) FROM pg1.public.users"
+ENCRYPTED = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE s.ssl AND a.usename = 'reader'"
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory):
+    """Two of them; and readable for the workers' own users."""
+    made = []
+    for name in ("trusted", "stranger"):
+        directory = tmp_path_factory.mktemp(name)
+        made.append(Authority(directory))
+        for parent in (directory, *directory.parents):
+            if parent.stat().st_uid == 0 and str(parent).startswith("/tmp/"):
+                parent.chmod(0o755)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pg(authorities):
+    """Its certificate holds for the name localhost, not for 127.0.0.1."""
+    with Postgres(tls=authorities[0].issue("pg", names="DNS:localhost")) as server:
+        server.make_roles().sql("CREATE TABLE public.users AS SELECT i AS id FROM generate_series(1, 2000) i")
+        server.sql("GRANT SELECT ON public.users TO reader")
+        yield server
+
+
+def serve(items, tmp_path, pg, root, **source):
+    return Server(items, set=Sources(tmp_path).postgres("pg1", pg, **source).settings, env={"SSL_CERT_FILE": str(root)})
+
+
+def ask(server):
+    return server.client.query(WHO, sources=["pg1"], timeout="20s")
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_a_certificate_of_a_trusted_root(items, tmp_path, pg, authorities, mode):
+    with serve(items, tmp_path, pg, authorities[0].directory / "root.pem", host="localhost", sslmode=mode) as server:
+        with Session(server.client, sources=["pg1"]) as session:
+            assert session.rows(WHO) == [[2000]]
+            assert int(pg.sql(ENCRYPTED)) > 0
+            pg.drop_connections()  # the next one is made by a worker that has been closed for long
+            assert session.query(WHO).status in (200, 502)
+            assert session.rows(WHO) == [[2000]]
+
+
+def test_a_name_that_is_not_the_certificates(items, tmp_path, pg, authorities):
+    with serve(items, tmp_path, pg, authorities[0].directory / "root.pem", host="127.0.0.1", sslmode="verify-full") as server:
+        problem = ask(server).problem(502, "source_error")
+        assert problem["source"] == "pg1" and 'does not match host name "127.0.0.1"' in problem["detail"], problem
+    with serve(items, tmp_path, pg, authorities[0].directory / "root.pem", host="127.0.0.1", sslmode="verify-ca") as server:
+        assert ask(server).status == 200
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+def test_a_certificate_of_somebody_else(items, tmp_path, pg, authorities, mode):
+    with serve(items, tmp_path, pg, authorities[1].directory / "root.pem", host="localhost", sslmode=mode) as server:
+        problem = ask(server).problem(502, "source_error")
+        assert problem["source"] == "pg1" and "certificate verify failed" in problem["detail"], problem
+
+
+def test_the_machines_own_roots_are_taken_without_the_variable(items, tmp_path, pg):
+    """They do not know the test's root: so it is they that were asked, and could be read."""
+    with Server(items, set=Sources(tmp_path).postgres("pg1", pg, host="localhost", sslmode="verify-full").settings) as server:
+        assert "certificate verify failed" in ask(server).problem(502, "source_error")["detail"]
+
+
+def test_a_file_of_roots_that_is_not_there(items, tmp_path, pg):
+    with serve(items, tmp_path, pg, "/nowhere/roots.pem", host="localhost", sslmode="verify-full") as server:
+        assert "root certificate file" in ask(server).problem(502, "source_error")["detail"]
+
+
+def test_a_server_without_encryption(items, tmp_path, authorities):
+    with Postgres() as plain:
+        plain.make_roles()
+        with serve(items, tmp_path, plain, authorities[0].directory / "root.pem", host="localhost", sslmode="verify-full") as server:
+            assert "server does not support SSL" in ask(server).problem(502, "source_error")["detail"]
