@@ -52,7 +52,7 @@ def test_only_the_engine_layer_includes_its_header():
 LAYERS = {
     "core": set(), "sandbox": {"core"}, "link": {"core"}, "sched": {"core", "link"}, "result": {"core"}, "engine": {"core", "result"},
     "publish": {"core"}, "supervisor": {"core", "link", "publish"},
-    "session": {"core", "link", "sched"}, "broker": {"core", "link"}, "front": {"core", "link", "sched", "session", "sandbox"}, "worker": {"core", "link", "result", "engine", "sandbox"},
+    "session": {"core", "link", "sched"}, "broker": {"core", "link", "sandbox"}, "front": {"core", "link", "sched", "session", "sandbox"}, "worker": {"core", "link", "result", "engine", "sandbox"},
     "cli": {"core", "link", "sched", "session", "front", "supervisor", "broker", "publish"},
 }
 
