@@ -2,6 +2,8 @@
 #pragma once
 
 int cli_main(int argc, char **argv);
+/* publisher.c: the process that copies and publishes for one admin write. */
+int publisher_main(int argc, char **argv);
 
 /* argv[0] is the subcommand's name. */
 int cmd_serve(int argc, char **argv);

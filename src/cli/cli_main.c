@@ -1,5 +1,5 @@
 /* `bulkhead`: the table of subcommands. Runs in the command line; `serve` becomes the supervisor, `front-process` the front,
- * `broker-process` the broker. */
+ * `broker-process` the broker, `publisher-process` the publisher. */
 #include "broker/broker.h"
 #include "cli/cli.h"
 #include "front/front.h"
@@ -44,6 +44,8 @@ int cli_main(int argc, char **argv)
         return front_main(argc, argv);
     if (strcmp(name, "broker-process") == 0)
         return broker_main(argc, argv);
+    if (strcmp(name, "publisher-process") == 0)
+        return publisher_main(argc, argv);
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
         return 0;

@@ -6,6 +6,7 @@
 #include "cli/query_worker.h"
 #include "cli/write_args.h"
 #include "cli/write_run.h"
+#include "core/fault.h"
 #include "core/fd.h"
 #include "core/formats.h"
 #include "publish/backup.h"
@@ -132,6 +133,7 @@ static int back_up(struct recovery *r, struct error *err)
     import_progress_init(&progress, r->signal_fd);
     int rc = backup_make(&r->place, r->database_fd, r->stamp, &progress.copy, path, err);
     import_progress_say(&progress, NULL);
+    fault_point("recover:copied");
     if (rc == 0)
         write_say("copies of all of it: %s", path);
     return rc;
@@ -162,6 +164,7 @@ static int replay_and_say(struct recovery *r, struct error *err)
     char lost[300];
     if (back_up(r, err) < 0 || replay(r, err) < 0)
         return -1;
+    fault_point("recover:replayed");
     if (place_size(&r->place, PLACE_WAL) >= 0)
         return error_set(err, ERR_INTERNAL, "the log is still there after the checkpoint");
     if (r->wal.state == WAL_TORN || r->wal.state == WAL_TAIL) {
@@ -178,11 +181,13 @@ static int discard(struct recovery *r, struct error *err)
     char path[PATH_MAX];
     struct error why;
     bool prefix = r->wal.state == WAL_CORRUPT && r->wal.commits > 0 && !r->halves;
-    if (back_up(r, err) < 0 || backup_put_log_aside(&r->place, r->stamp, path, err) < 0)
+    if (back_up(r, err) < 0 || backup_put_log_aside(&r->place, r->stamp, prefix, path, err) < 0)
         return -1;
+    fault_point("recover:aside");
     write_say("the log was put aside: %s", path);
     if (prefix && backup_log_prefix(&r->place, r->stamp, r->wal.committed_bytes, err) < 0)
         return -1;
+    fault_point("recover:prefix");
     if (prefix && replay(r, &why) == 0) {
         write_say("recovered: %" PRIu64 " commits in front of the damage were replayed; what was behind it is lost", r->wal.commits);
         return 0;
@@ -197,6 +202,19 @@ static int discard(struct recovery *r, struct error *err)
         return -1;
     write_say("recovered: the database opens as it was at its last checkpoint; all of the log is lost");
     return 0;
+}
+
+/* A log that looks whole is not thrown away before the engine has seen it: --discard-wal may be said again after a kill that left the good part
+ * of the log, and only the engine finds out that a log is another database's. */
+static int replay_or_discard(struct recovery *r, struct error *err)
+{
+    if (replay_and_say(r, err) == 0)
+        return 0;
+    if (!r->args->discard || err->code == ERR_CANCELLED)
+        return -1;
+    write_say("the engine can't replay it: %s", err->detail);
+    backup_stamp(&r->place, r->stamp);
+    return discard(r, err);
 }
 
 static int dry(const struct recovery *r, struct error *err)
@@ -214,12 +232,12 @@ static int work(struct recovery *r, struct error *err)
 {
     if (r->args->dry_run)
         return dry(r, err);
-    if (r->args->discard && (r->wal.state != WAL_NONE || r->halves))
+    if (engine_refuses(r) && r->args->discard)
         return discard(r, err);
     if (engine_refuses(r))
         return error_set(err, ERR_UNAVAILABLE, "the engine refuses this log, so nothing was done; --discard-wal puts it aside, as the last resort");
     if (r->wal.state != WAL_NONE || r->halves)
-        return replay_and_say(r, err);
+        return replay_or_discard(r, err);
     if (verify(r, err) < 0)
         return -1;
     write_say("clean: nothing to recover; a reader opens it");

@@ -192,10 +192,8 @@ static void emit(struct log *log, enum log_level level, const char *line, size_t
         log_flush(log);
 }
 
-void log_fields(struct log *log, enum log_level level, const char *event, const struct log_field *fields, int count)
+static void write_fields(struct log *log, enum log_level level, const char *event, const struct log_field *fields, int count)
 {
-    if (level > log->level)
-        return;
     char space[LINE_BYTES];
     struct buf b = {.data = space, .cap = sizeof space, .max = sizeof space - TAIL_BYTES};
     put_head(&b, log, level, event);
@@ -210,3 +208,11 @@ void log_fields(struct log *log, enum log_level level, const char *event, const 
     buf_puts(&b, log->format == LOG_JSON ? "}\n" : "\n");
     emit(log, level, b.data, b.len);
 }
+
+void log_fields(struct log *log, enum log_level level, const char *event, const struct log_field *fields, int count)
+{
+    if (level <= log->level)
+        write_fields(log, level, event, fields, count);
+}
+
+void log_audit(struct log *log, const char *event, const struct log_field *fields, int count) { write_fields(log, LOG_INFO, event, fields, count); }

@@ -49,6 +49,8 @@ void log_flush(struct log *log);
 /* Writes ts, level, role, event and the fields, unless `level` is less urgent than the log's. Texts are copied, escaped, and cut when the line
  * would pass 4096 bytes (what a pipe takes whole). */
 void log_fields(struct log *log, enum log_level level, const char *event, const struct log_field *fields, int count);
+/* The same whatever the log's level: for what must be on record. */
+void log_audit(struct log *log, const char *event, const struct log_field *fields, int count);
 /* log_event(log, level, event, LOG_S(..), LOG_I(..), ...) */
 #define log_event(log, level, event, ...)                                                                                                   \
     log_fields((log), (level), (event), (const struct log_field[]){{0}, ##__VA_ARGS__} + 1,                                                  \

@@ -209,6 +209,52 @@ int engine_script(struct engine *e, const struct script *s, uint32_t *ret_statem
     return rc;
 }
 
+/* What the engine says of a prepared statement. EXPLAIN ANALYZE runs what it explains. */
+static bool only_reads(duckdb_prepared_statement prepared, const char *text, size_t len)
+{
+    size_t inner = sql_explain_inner(text, len);
+    duckdb_statement_type type = duckdb_prepared_statement_type(prepared);
+    return type == DUCKDB_STATEMENT_TYPE_SELECT ||
+           (type == DUCKDB_STATEMENT_TYPE_EXPLAIN && inner && !sql_refused_kind(text + inner, len - inner) && !sql_main_kind(text + inner, len - inner));
+}
+
+static int piece_reads(struct engine *e, const struct script *s, const struct piece *p, struct error *err)
+{
+    duckdb_extracted_statements all;
+    idx_t count;
+    size_t len = p->end - p->begin;
+    char *text = piece_text(s, p);
+    int rc = parse(e, text, len, &all, &count, err);
+    if (rc == 0) {
+        rc = 1;
+        for (idx_t i = 0; rc == 1 && i < count; i++) {
+            duckdb_prepared_statement prepared = NULL;
+            /* One that can't be prepared fails in the same words when it runs. */
+            if (duckdb_prepare_extracted_statement(e->con, all, i, &prepared) == DuckDBSuccess && !only_reads(prepared, text, len))
+                rc = 0;
+            duckdb_destroy_prepare(&prepared);
+        }
+        duckdb_destroy_extracted(&all);
+    }
+    free(text);
+    return rc < 0 ? failed_at(s, p, err) : rc;
+}
+
+int engine_script_reads(struct engine *e, const char *sql, size_t len, struct error *err)
+{
+    const struct script s = {.sql = sql, .len = len};
+    struct piece p = {0};
+    uint32_t statements;
+    int rc = parse_all(e, &s, &statements, err) < 0 ? -1 : 1;
+    if (rc == 1 && statements == 0)
+        return error_set(err, ERR_SQL, "Parser Error: there is no statement here");
+    while (rc == 1 && next_piece(&s, &p))
+        rc = piece_reads(e, &s, &p, err);
+    return rc;
+}
+
+bool engine_failed_for_reading_only(const struct error *err) { return err->code == ERR_SQL && strstr(err->detail, "read-only mode"); }
+
 int engine_checkpoint(struct engine *e, struct error *err) { return own(e, "CHECKPOINT", err); }
 
 int engine_verify(const struct engine_options *opts, const struct table_counts *expected, struct error *err)

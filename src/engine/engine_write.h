@@ -35,6 +35,11 @@ struct script {
 /* Runs it. All of it is parsed before any of it runs. 0, *ret_statements is how many there were; -1 with *err, whose detail names statement and
  * line, and whose position counts from the script's first byte. What ran before stays in the (private) database unless one_transaction. */
 int engine_script(struct engine *e, const struct script *s, uint32_t *ret_statements, struct error *err);
+/* Looks at the statements without running any, on a database that is open read-only. 1: all of them only read; 0: one of them may write; -1 with
+ * *err: one can't be parsed. */
+int engine_script_reads(struct engine *e, const char *sql, size_t len, struct error *err);
+/* Whether a read-only database is why a script failed. */
+bool engine_failed_for_reading_only(const struct error *err);
 /* Everything into the file, nothing left in a log. 0, or -1 with *err. */
 int engine_checkpoint(struct engine *e, struct error *err);
 /* Opens the closed file as a reader would, and compares the counts. 0, or -1 with *err. */

@@ -4,6 +4,10 @@
 struct front;
 struct exchange;
 struct control_database;
+struct control_write_over;
+struct error;
+struct query;
+struct query_request;
 
 /* POST /v1/admin/reload */
 void admin_reload(struct front *f, struct exchange *x);
@@ -13,3 +17,12 @@ void admin_quarantine_clear(struct front *f, struct exchange *x);
 void admin_reload_over(struct front *f, const struct control_database *m);
 /* The server drains: nobody waits any longer. */
 void admin_drain(struct front *f);
+
+/* admin_sql.c: a query of POST /v1/admin/sql gets a lane of its own, with a worker that looks at the statements, and one that writes where they do.
+ * 0, or -1 with *err. Puts it on record in the log. */
+int admin_place(struct query *q, const struct query_request *r, struct error *err);
+/* Its writer has done its part: asks for the publication. query_published follows. */
+void admin_publish(struct query *q);
+void admin_write_over(struct front *f, const struct control_write_over *m);
+/* How much of the copy for that query is made, from 0 to 1; negative: none is being made. */
+double admin_copy_progress(const struct query *q);

@@ -75,6 +75,7 @@ void routes_refuse(struct front *f, struct exchange *x, const struct error *err)
 
 /* query.c: POST /v1/query and GET /v1/schema, from the request to the last byte. */
 void query_post(struct front *f, struct exchange *x);
+void query_admin(struct front *f, struct exchange *x); /* POST /v1/admin/sql */
 void query_schema(struct front *f, struct exchange *x);
 
 /* queries.c: the register over HTTP. */

@@ -185,6 +185,9 @@ static void on_message(struct front *f, const union control_message *m, const in
     case CONTROL_DATABASE:
         database_told(f, &m->database);
         break;
+    case CONTROL_WRITE_OVER:
+        admin_write_over(f, &m->write_over);
+        break;
     case CONTROL_RETIRE:
         pool_retire(f->pool, m->replace.worker);
         break;

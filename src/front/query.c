@@ -1,6 +1,7 @@
 /* A query's way through the front: request -> job -> ring -> client. The bytes of a result go from the worker's ring to the socket;
  * nothing here copies or reads them. Runs in the front. */
 #include "core/clock.h"
+#include "front/admin.h"
 #include "front/caller.h"
 #include "front/database.h"
 #include "front/negotiate.h"
@@ -8,6 +9,7 @@
 #include "front/query_request.h"
 #include "front/sessions_http.h"
 #include "front/waiter.h"
+#include "session/lane.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -181,14 +183,10 @@ static void answer_head(struct query *q)
     exchange_answer(x, 200, "application/json", NULL, length);
 }
 
-static void on_end(struct job *job)
+/* The worker has done its part, and the whole result is in the ring. */
+static void deliver(struct query *q)
 {
-    struct query *q = job->owner;
-    query_sample(q, clock_now_ns());
-    if (!q->x) {
-        finish_cancelled(q, CLIENT_LEFT);
-        return;
-    }
+    const struct job *job = q->job;
     if (q->without_body) {
         answer_head(q);
     } else if (q->head_sent) {
@@ -198,6 +196,37 @@ static void on_end(struct job *job)
         start_stream(q, (int64_t)ring_reader_ready(&job->worker->reader));
         exchange_tell(x); /* a small answer is out: its worker is for the next job, without another turn of the loop */
     }
+}
+
+static void on_end(struct job *job)
+{
+    struct query *q = job->owner;
+    query_sample(q, clock_now_ns());
+    if (!q->x)
+        finish_cancelled(q, CLIENT_LEFT);
+    else if (q->admin && q->own_lane->writes)
+        admin_publish(q);
+    else
+        deliver(q);
+}
+
+void query_published(struct query *q, const struct error *err)
+{
+    struct exchange *x = q->x;
+    q->publishing = 0;
+    if (x && !err) {
+        deliver(q);
+        return;
+    }
+    /* Published is published, though nobody is there any more to hear of it. */
+    if (err)
+        q->job->error = *err;
+    count(q, err);
+    job_set_state(q->job, err ? JOB_FAILED : JOB_DONE);
+    pool_release(q->pool, q->job);
+    if (x)
+        exchange_problem(x, err, q->job->query_id);
+    finish(q);
 }
 
 static void on_failed(struct job *job)
@@ -235,6 +264,8 @@ static void on_gone(struct asker *a)
 {
     struct query *q = (struct query *)a;
     q->x = NULL;
+    if (q->publishing)
+        return;
     if (q->job->state == JOB_DELIVERING)
         finish_cancelled(q, CLIENT_LEFT);
     else
@@ -245,6 +276,8 @@ static void on_gone(struct asker *a)
 
 void query_cancel(struct query *q)
 {
+    if (q->publishing)
+        return; /* in a moment it is done */
     if (q->job->state != JOB_DELIVERING) {
         pool_cancel(q->pool, q->job, STOP_FOR_CANCEL);
         return;
@@ -335,8 +368,11 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
     struct exchange *x = q->x;
     const struct config *c = q->f->cfg;
     int64_t timeout_max_ms = q->job->tenant->limits.timeout_max_ms; /* at most the server's */
-    struct query_limits limits = {c->limits.max_sql_bytes, c->limits.timeout_ms < timeout_max_ms ? c->limits.timeout_ms : timeout_max_ms,
-                                  timeout_max_ms};
+    if (q->admin && c->admin.timeout_ms < timeout_max_ms)
+        timeout_max_ms = c->admin.timeout_ms;
+    int64_t timeout_ms = q->admin ? c->admin.timeout_ms : c->limits.timeout_ms;
+    struct query_limits limits = {c->limits.max_sql_bytes, timeout_ms < timeout_max_ms ? timeout_ms : timeout_max_ms, timeout_max_ms,
+                                  q->admin ? "[admin] timeout" : "the server's timeout_max"};
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type");
@@ -394,9 +430,9 @@ static void submit(struct query *q)
     refuse(q, &err);
 }
 
-void query_post(struct front *f, struct exchange *x)
+static void post(struct query *q)
 {
-    struct query *q = query_new(f, x);
+    struct front *f = q->f;
     struct query_request r;
     struct error err;
     if (set_id(q, &err) < 0 || read_request(q, &r, &err) < 0) {
@@ -404,7 +440,7 @@ void query_post(struct front *f, struct exchange *x)
         return;
     }
     struct job *j = q->job;
-    int placed = query_place(q, &r, &err);
+    int placed = q->admin ? admin_place(q, &r, &err) : query_place(q, &r, &err);
     j->sql = r.sql;
     j->sql_len = r.sql_len;
     j->params = r.params;
@@ -423,6 +459,15 @@ void query_post(struct front *f, struct exchange *x)
         refuse(q, &err);
     else
         submit(q);
+}
+
+void query_post(struct front *f, struct exchange *x) { post(query_new(f, x)); }
+
+void query_admin(struct front *f, struct exchange *x)
+{
+    struct query *q = query_new(f, x);
+    q->admin = true;
+    post(q);
 }
 
 void query_schema(struct front *f, struct exchange *x)

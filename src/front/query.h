@@ -15,6 +15,8 @@ struct query {
     struct pool *pool;     /* the server's, or that of a lane */
     struct lane *own_lane; /* for this query alone, with its sources; NULL: none */
     struct record *record; /* NULL: not a client's query (GET /v1/schema), or not accepted yet */
+    bool admin;            /* POST /v1/admin/sql */
+    uint32_t publishing;   /* the writer whose file is being published for it; 0: none. From then on it can't be stopped */
     bool schema;           /* GET /v1/schema: not counted as a client's query */
     struct negotiated form; /* of the answer */
     bool without_body;     /* HEAD: what the worker writes is counted and dropped */
@@ -28,6 +30,8 @@ struct query {
 /* Ends it as cancelled: at once when it does not run, by the kill ladder when it does. The query may be gone when this returns; its record
  * only if nobody has pinned it. */
 void query_cancel(struct query *q);
+/* What it wrote was published (err NULL), or was not and never will be. */
+void query_published(struct query *q, const struct error *err);
 /* It is over: its line in the log. err: NULL for success. */
 void query_log(struct query *q, const struct error *err);
 /* Writes what is known now of a query that lives into its record. Of one that is over, nothing. */

@@ -1,5 +1,6 @@
 /* What a living query costs and how far it is, from its job and its worker's /proc into its record. Runs in the front. */
 #include "core/clock.h"
+#include "front/admin.h"
 #include "front/query.h"
 
 /* A worker's memory is read at most so often: it moves slowly, and reading costs a few microseconds. */
@@ -34,6 +35,8 @@ void query_update_record(struct record *rec)
     int64_t now = clock_now_ns(), end = j->finished_ns ? j->finished_ns : now;
     if (j->state == JOB_RUNNING)
         pool_note_cpu(rec->live->job);
+    if (j->state == JOB_QUEUED && rec->live->admin)
+        rec->progress = admin_copy_progress(rec->live);
     rec->state = j->state == JOB_NEW ? JOB_QUEUED : j->state;
     rec->queue_us = ((j->started_ns ? j->started_ns : end) - j->submitted_ns) / 1000;
     rec->exec_us = j->exec_us ? j->exec_us : j->started_ns ? (end - j->started_ns) / 1000 : 0;

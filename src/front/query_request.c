@@ -31,7 +31,7 @@ static int set_timeout(const char *text, const struct query_limits *limits, stru
     if (ms > limits->timeout_max_ms) {
         char max[UNITS_TEXT_MAX];
         units_format_duration(limits->timeout_max_ms, max);
-        return error_set(err, ERR_BAD_REQUEST, "timeout '%.40s' is longer than the server's timeout_max of %s (%lld ms)", text, max,
+        return error_set(err, ERR_BAD_REQUEST, "timeout '%.40s' is longer than %s of %s (%lld ms)", text, limits->timeout_max_name, max,
                          (long long)limits->timeout_max_ms);
     }
     r->timeout_ms = ms;

@@ -9,6 +9,7 @@ struct query_limits {
     int64_t max_sql_bytes;
     int64_t timeout_ms;     /* when the request names none */
     int64_t timeout_max_ms;
+    const char *timeout_max_name; /* in messages: "the server's timeout_max" */
 };
 
 struct query_request {

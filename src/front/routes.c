@@ -35,6 +35,7 @@ static const struct route routes[] = {
     {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_ANALYST, .flags = UNMETERED},
     {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
+    {HTTP_M_POST, "/v1/admin/sql", query_admin, .role = ROLE_ADMIN},
     {HTTP_M_POST, "/v1/admin/reload", admin_reload, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_POST, "/v1/admin/quarantine/clear", admin_quarantine_clear, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_GET, "/openapi.json", openapi_get},

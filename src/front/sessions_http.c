@@ -4,6 +4,7 @@
 #include "core/units.h"
 #include "front/caller.h"
 #include "front/pool_setup.h"
+#include "front/public_text.h"
 #include "front/query_request.h"
 #include "front/query_sources.h"
 #include "session/sessions.h"
@@ -92,7 +93,7 @@ void sessions_stop(struct front *f)
     lanes_free(f->lanes);
 }
 
-static struct pool_options lane_options(const struct front *f)
+struct pool_options sessions_lane_options(const struct front *f)
 {
     struct pool_options o = front_pool_options(f);
     o.one_account = true;
@@ -108,7 +109,11 @@ bool sessions_message(struct front *f, const union control_message *m, const int
     switch ((enum control_type)m->type) {
     case CONTROL_ASSIGN: return lanes_assigned(f->lanes, &m->assign, fds[0], fds[1]);
     case CONTROL_DIED: return lanes_died(f->lanes, &m->died);
-    case CONTROL_WANT_FAILED: return lanes_want_failed(f->lanes, &m->want_failed);
+    case CONTROL_WANT_FAILED: {
+        struct control_want_failed shown = m->want_failed; /* the supervisor's log has it in full */
+        public_text(f->cfg, m->want_failed.error.detail, shown.error.detail, sizeof shown.error.detail);
+        return lanes_want_failed(f->lanes, &shown);
+    }
     case CONTROL_SOURCES_CHANGED:
         sessions_source_changed(f->sessions, m->set.set, f->cfg->session.on_source_change == SOURCE_CHANGE_END);
         return true;
@@ -121,7 +126,7 @@ bool sessions_message(struct front *f, const union control_message *m, const int
 
 void sessions_new_config(struct front *f)
 {
-    struct pool_options o = lane_options(f);
+    struct pool_options o = sessions_lane_options(f);
     sessions_set_pool_options(f->sessions, &o);
 }
 
@@ -189,7 +194,7 @@ void sessions_post(struct front *f, struct exchange *x)
     struct session_wish w = {.owner = caller_of(f, x).key, .starter = x};
     struct error err;
     struct query_key key;
-    struct pool_options o = lane_options(f);
+    struct pool_options o = sessions_lane_options(f);
     int ok = 0;
     if (f->draining) {
         ok = error_set(&err, ERR_UNAVAILABLE, "the server is shutting down");
@@ -308,7 +313,7 @@ int query_place(struct query *q, const struct query_request *r, struct error *er
             err->retry_after_s = 1;
             return -1;
         }
-        struct pool_options o = lane_options(f);
+        struct pool_options o = sessions_lane_options(f);
         q->own_lane = lane_open(f->lanes, WORKER_KIND_SOURCES, r->sources, &o, &one_request, NULL);
         q->pool = q->own_lane->pool;
     }

@@ -27,6 +27,8 @@ void sessions_write(const struct front *f, struct buf *b, const struct caller *c
 
 /* Chooses q->pool by the request's session or sources. 0, or -1 with *err. */
 int query_place(struct query *q, const struct query_request *r, struct error *err);
+/* What the pools of lanes have in common. */
+struct pool_options sessions_lane_options(const struct front *f);
 /* The query is over that had this lane for itself. */
 void sources_close_lane(struct lane *l);
 /* May this caller use all sources of the set? 0, or -1 with *err (not_found: it is not told of what it must not use). */

@@ -57,6 +57,9 @@ static struct rule rule_of(uint32_t type)
     case CONTROL_SOURCES_CHANGED:
         r.bytes = sizeof(struct control_set);
         break;
+    case CONTROL_WRITE_OVER:
+        r.bytes = sizeof(struct control_write_over);
+        break;
     case CONTROL_CONFIG:
     case CONTROL_KEYS:
     case CONTROL_TLS:
@@ -75,8 +78,9 @@ static bool fields_are_sound(const union control_message *m)
     case CONTROL_START_FAILED:
         return memchr(m->start_failed.text, 0, sizeof m->start_failed.text) != NULL;
     case CONTROL_WANT:
-        return m->want.want != 0 && (m->want.kind == WORKER_KIND_SESSION || m->want.kind == WORKER_KIND_SOURCES) &&
-               memchr(m->want.set, 0, sizeof m->want.set) && source_set_valid(m->want.set);
+        return m->want.want != 0 && m->want.writes <= (m->want.kind == WORKER_KIND_WRITER) && m->want.kind != WORKER_KIND_POOL &&
+               m->want.kind < WORKER_KINDS && memchr(m->want.set, 0, sizeof m->want.set) && source_set_valid(m->want.set) &&
+               (m->want.kind != WORKER_KIND_WRITER || !m->want.set[0]);
     case CONTROL_DATABASE:
         return m->database.state < DATABASE_STATES && memchr(m->database.holder, 0, sizeof m->database.holder) &&
                memchr(m->database.text, 0, sizeof m->database.text);

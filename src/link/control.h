@@ -72,6 +72,9 @@ struct control_page {
     /* front: queries that it took; apart from the others, so that a flood of these does not push them out: those with a result to be fetched */
     struct gone_ring queries, results;
     struct gone_ring sessions; /* front: those that were opened */
+    /* supervisor: the copy that is made for a write */
+    _Atomic uint32_t copy_want; /* the front's number for it; 0: none is made */
+    _Atomic int64_t copy_done_bytes, copy_total_bytes;
 };
 
 struct control_assign {
@@ -89,8 +92,8 @@ struct control_assign {
 struct control_want {
     uint32_t type;
     uint32_t want; /* the front's number for it, never 0, never used again by that front */
-    uint32_t kind; /* WORKER_KIND_SESSION or WORKER_KIND_SOURCES */
-    uint32_t pad;
+    uint32_t kind; /* WORKER_KIND_SESSION, WORKER_KIND_SOURCES or WORKER_KIND_WRITER */
+    uint32_t writes; /* of a writer: 0 looks at the statements first, 1 has a private copy to write to */
     char set[SOURCE_SET_BYTES]; /* core/source.h */
 };
 struct control_unwant {
@@ -119,6 +122,15 @@ struct control_start_failed {
     uint32_t type;
     uint32_t pad;
     char text[CONTROL_TEXT_BYTES];
+};
+/* Of a worker of kind WRITER that the front had. */
+struct control_write_over {
+    uint32_t type;
+    uint32_t worker;
+    uint64_t version;   /* that was published; 0: none was, and error says why */
+    int64_t kept;       /* the old version's number; 0: it was not kept */
+    struct error error;
+    char note[256];     /* what did not work as wished; "" */
 };
 struct control_replace {
     uint32_t type;
@@ -153,9 +165,9 @@ struct control_database {
     char text[512];
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD */
+struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD, COMMIT */
     uint32_t type;
-    uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising */
+    uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising. COMMIT: the writer */
 };
 union control_message {
     uint32_t type;
@@ -167,6 +179,7 @@ union control_message {
     struct control_unwant unwant;
     struct control_want_failed want_failed;
     struct control_set set;
+    struct control_write_over write_over;
     struct control_database database;
     struct control_plain plain;
     struct control_layers layers;

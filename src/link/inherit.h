@@ -19,14 +19,15 @@ static inline const char *worker_kind_text(enum worker_kind kind)
 /* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID DATA_BYTES KIND
  * UID: the user to become; 0: none. DATA_BYTES: its RLIMIT_DATA; 0: none.
  * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; or "write" MODE READ_PATH...: it opens the
- * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself). READ_PATH:
+ * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself), look (the
+ * database itself, read-only: it ends with WORKER_EXIT_WRITES when the script would write). READ_PATH:
  * files that the script may read besides, absolute; directories end in a slash.
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
 #define WORKER_ARGUMENTS 8 /* argc, up to and with KIND */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */
-    WORKER_FD_STATUS,   /* a pipe: one record, "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
+    WORKER_FD_STATUS,   /* a pipe: one record (a writer of a copy: "W" when the file is written, closed and verified), "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
                            "S<source>\n<text>" = for that source's sake; "J<text>" = a layer of the sandbox that is required is not in force */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
     WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */
@@ -48,12 +49,18 @@ enum front_fd {
 
 #define LISTENERS_MAX 16
 
+/* The publisher of one write: bulkhead publisher-process PARENT_PID KEEP (old versions that stay) */
+enum publisher_fd {
+    PUBLISHER_FD_CONTROL = 3, /* link/publisher.h; end of file is the order to end */
+    PUBLISHER_FD_CONFIG       /* the effective configuration, with the sizes for writes; sealed */
+};
+
 /* The broker: bulkhead broker-process PARENT_PID UID (to become; 0: none)
  * Its channel: one report of its layers to the supervisor, then grants from there; end of file is the order to end. */
 enum broker_fd { BROKER_FD_CONTROL = 3 };
 
 /* Exit codes of workers, part of the protocol with the supervisor. */
-enum worker_exit { WORKER_EXIT_DONE = 0, WORKER_EXIT_USAGE = 64, WORKER_EXIT_START = 69, WORKER_EXIT_LINK = 70 };
+enum worker_exit { WORKER_EXIT_DONE = 0, WORKER_EXIT_USAGE = 64, WORKER_EXIT_START = 69, WORKER_EXIT_LINK = 70, WORKER_EXIT_WRITES = 71 };
 
 /* The signal that interrupts a job; its value is the job. */
 #define INTERRUPT_SIGNAL SIGUSR1

@@ -87,13 +87,21 @@ int backup_make(const struct place *p, int database_fd, const char *stamp, const
     return snprintf(ret_path, PATH_MAX, "%s/%s", p->directory, name) < PATH_MAX ? 0 : error_set(err, ERR_INTERNAL, "a path is too long");
 }
 
-int backup_put_log_aside(const struct place *p, const char *stamp, char ret_path[PATH_MAX], struct error *err)
+/* A second name beside the first where the file system has such, or else another name. */
+static int put_aside(const struct place *p, const char *from, const char *to, bool stays)
+{
+    if (stays && linkat(p->dir_fd, from, p->dir_fd, to, 0) == 0)
+        return 0;
+    return renameat(p->dir_fd, from, p->dir_fd, to);
+}
+
+int backup_put_log_aside(const struct place *p, const char *stamp, bool stays, char ret_path[PATH_MAX], struct error *err)
 {
     char from[NAME_MAX + 1], to[NAME_MAX + 1];
     for (size_t i = 0; i < BESIDE; i++) {
         place_beside(p, beside[i], from);
         name_of(p, "discarded", stamp, beside[i], to);
-        if (renameat(p->dir_fd, from, p->dir_fd, to) < 0 && errno != ENOENT)
+        if (put_aside(p, from, to, stays) < 0 && errno != ENOENT)
             return error_set(err, ERR_UNAVAILABLE, "cannot rename \"%s/%s\" to \"%s\": %s", p->directory, from, to, strerror(errno));
     }
     (void)fsync(p->dir_fd);
@@ -105,17 +113,20 @@ int backup_put_log_aside(const struct place *p, const char *stamp, char ret_path
 
 int backup_log_prefix(const struct place *p, const char *stamp, int64_t bytes, struct error *err)
 {
-    char aside[NAME_MAX + 1], name[NAME_MAX + 1];
+    char aside[NAME_MAX + 1], name[NAME_MAX + 1], wal[NAME_MAX + 1];
     bool shared;
     name_of(p, "discarded", stamp, PLACE_WAL, aside);
-    place_beside(p, PLACE_WAL, name);
+    place_beside(p, PLACE_COPY PLACE_WAL, name);
+    place_beside(p, PLACE_WAL, wal);
+    (void)unlinkat(p->dir_fd, name, 0); /* of a run that was killed here */
     auto_close int from = openat(p->dir_fd, aside, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     auto_close int to = from < 0 ? -1 : openat(p->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (to < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot make \"%s/%s\": %s", p->directory, name, strerror(errno));
     if (copy_file(from, to, "the log", NULL, &shared, err) < 0)
         return -1;
-    if (ftruncate(to, (off_t)bytes) < 0 || fsync(to) < 0)
+    if (ftruncate(to, (off_t)bytes) < 0 || fsync(to) < 0 || renameat(p->dir_fd, name, p->dir_fd, wal) < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot write \"%s/%s\": %s", p->directory, name, strerror(errno));
+    (void)fsync(p->dir_fd);
     return 0;
 }

@@ -15,7 +15,9 @@ int backup_make(const struct place *p, int database_fd, const char *stamp, const
                 struct error *err);
 
 /* Renames each of the engine's files beside the database to NAME.bulkhead-discarded-STAMP.wal and so on: the engine finds none any more.
+ * `stays`: they keep their first names as well, where the file system has hard links, until backup_log_prefix takes the log's place.
  * *ret_path: the log's new name. 0; -1 with *err. */
-int backup_put_log_aside(const struct place *p, const char *stamp, char ret_path[PATH_MAX], struct error *err);
-/* Makes a log of the first `bytes` of the one that was put aside. 0; -1 with *err. */
+int backup_put_log_aside(const struct place *p, const char *stamp, bool stays, char ret_path[PATH_MAX], struct error *err);
+/* Makes a log of the first `bytes` of the one that was put aside, and puts it in its place at once: a kill leaves the one or the other.
+ * 0; -1 with *err. */
 int backup_log_prefix(const struct place *p, const char *stamp, int64_t bytes, struct error *err);

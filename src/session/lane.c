@@ -46,7 +46,7 @@ void lane_want(struct lane *l)
     if (++all->last_want == 0)
         all->last_want = 1;
     l->want = all->last_want;
-    struct control_want m = {.type = CONTROL_WANT, .want = l->want, .kind = l->kind};
+    struct control_want m = {.type = CONTROL_WANT, .want = l->want, .kind = l->kind, .writes = l->writes};
     memcpy(m.set, l->set, sizeof m.set);
     if (control_send(all->o.control_fd, &m, NULL, 0) < 0)
         log_event(all->o.log, LOG_ERROR, "supervisor_unreachable", LOG_S("why", strerror(errno)));

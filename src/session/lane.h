@@ -24,6 +24,7 @@ struct lane {
     char set[SOURCE_SET_BYTES];
     uint32_t want;   /* asked for, not answered; 0: nothing */
     uint32_t worker; /* its worker's id; 0: none */
+    bool writes;     /* of kind WRITER: the next worker is to have a copy to write to */
     bool closing;
     const struct lane_events *events; /* NULL once it is closing */
     void *owner;

@@ -87,6 +87,7 @@ bool database_proved(struct worker *w)
     d->refused[0] = 0;
     retire_old_spares(s);
     database_tell(s, false);
+    write_path_settled(s);
     return true;
 }
 
@@ -103,6 +104,7 @@ void database_refused(struct worker *w, const char *why)
     }
     snprintf(d->refused, sizeof d->refused, "%s", why);
     database_tell(s, false);
+    write_path_settled(s);
 }
 
 static bool is_old(const struct supervisor *s, const struct worker *w) { return w->epoch < s->database.proven; }
@@ -142,6 +144,7 @@ static void finished(struct supervisor *s)
     log_event(&s->log, LOG_INFO, "database_swapped", LOG_S("version", version), LOG_I("ms", (clock_now_ns() - d->swap_began_ns) / NS_PER_MS),
               LOG_I("workers", s->slots));
     database_tell(s, false);
+    write_path_settled(s);
 }
 
 void database_swap_step(struct supervisor *s)
@@ -176,7 +179,7 @@ void database_pause(struct supervisor *s)
     d->paused = true;
     log_event(&s->log, LOG_WARN, "database_given_up", LOG_I("pid", d->told.holder_pid), LOG_S("to", d->told.holder));
     for (struct worker *w = s->workers; w; w = w->next) {
-        if (w->doomed || w->kind == WORKER_KIND_WRITER)
+        if (w->doomed)
             continue;
         if (w->kind == WORKER_KIND_POOL && w->state == WORKER_POOL)
             (void)retire_when_free(s, w); /* its query ends first */

@@ -41,7 +41,7 @@ static void answer_failed(struct supervisor *s, uint32_t want, const struct erro
     (void)front_send(s, &m, NULL, 0);
 }
 
-static void fail(struct supervisor *s, struct want *x, const struct error *err)
+void dedicated_fail(struct supervisor *s, struct want *x, const struct error *err)
 {
     log_event(&s->log, LOG_WARN, "dedicated_failed", LOG_S("sources", x->set), LOG_S("code", error_text(err->code)), LOG_S("source", err->source),
               LOG_S("why", err->detail));
@@ -53,7 +53,7 @@ static int living(const struct supervisor *s)
 {
     int n = 0;
     for (const struct worker *w = s->workers; w; w = w->next)
-        n += w->kind != WORKER_KIND_POOL && !w->doomed;
+        n += w->kind != WORKER_KIND_POOL && w->kind != WORKER_KIND_WRITER && !w->doomed;
     return n;
 }
 
@@ -110,7 +110,7 @@ static bool serve_want(struct supervisor *s, struct want *x)
     if (!make_room(s))
         return false;
     if (!workers_spawn(s, WORKER_KIND_SOURCES, x->set, x, &err))
-        fail(s, x, &err);
+        dedicated_fail(s, x, &err);
     return true;
 }
 
@@ -159,10 +159,13 @@ void dedicated_fill(struct supervisor *s)
     if (s->killing || s->draining)
         return;
     struct want *next;
+    bool room = true;
     for (struct want *x = s->wants; x; x = next) {
         next = x->next;
-        if (!x->worker && !serve_want(s, x))
-            break;
+        if (x->kind == WORKER_KIND_WRITER)
+            write_path_serve(s, x);
+        else if (!x->worker && room)
+            room = serve_want(s, x);
     }
     if (s->warm_backoff.waiting || !s->announced)
         return; /* the pool comes first */
@@ -198,7 +201,7 @@ void dedicated_want(struct supervisor *s, const struct control_want *m)
     while (ok == 0 && source_set_next(m->set, &at, name))
         if (!sources_find(s->cfg, name))
             ok = error_set(&err, ERR_NOT_FOUND, "there is no source '%s'", name);
-    if (ok == 0 && s->dedicated_max == 0)
+    if (ok == 0 && s->dedicated_max == 0 && m->kind != WORKER_KIND_WRITER)
         ok = error_set(&err, ERR_FORBIDDEN, "sessions and sources are off ([session] max is 0)");
     if (ok == 0 && (open >= WANTS_MAX || s->draining))
         ok = error_set(&err, s->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED, s->draining ? "the server is shutting down" : "too many requests wait for a worker of their own");
@@ -211,6 +214,7 @@ void dedicated_want(struct supervisor *s, const struct control_want *m)
     CHECK(x);
     x->id = m->want;
     x->kind = (enum worker_kind)m->kind;
+    x->writes = m->writes;
     memcpy(x->set, m->set, sizeof x->set);
     struct want **end = &s->wants;
     while (*end)
@@ -226,6 +230,7 @@ void dedicated_unwant(struct supervisor *s, uint32_t want)
     if (!x)
         return;
     struct worker *w = x->worker;
+    write_path_unwanted(s, want);
     forget(s, x);
     if (w && warm_wanted(s, w->set) == 0)
         workers_doom(w, DEATH_RETIRED);
@@ -263,7 +268,7 @@ void dedicated_refused(struct worker *w, const char *record)
     struct error err;
     read_refusal(record, &err);
     if (w->want) {
-        fail(s, w->want, &err);
+        dedicated_fail(s, w->want, &err);
         return;
     }
     log_event(&s->log, LOG_WARN, "warm_failed", LOG_S("sources", w->set), LOG_S("source", err.source), LOG_S("why", err.detail));
@@ -274,7 +279,11 @@ void dedicated_dead(struct worker *w)
 {
     struct supervisor *s = w->sup;
     struct want *x = w->want;
+    if (w->kind == WORKER_KIND_WRITER)
+        write_path_worker_dead(w);
     if (!x) {
+        if (w->kind == WORKER_KIND_WRITER)
+            return;
         if (w->state == WORKER_STARTING && !w->doomed)
             backoff_start(s, &s->warm_backoff, retry_warm);
         return;
@@ -286,11 +295,12 @@ void dedicated_dead(struct worker *w)
     struct error err;
     error_set(&err, ERR_UNAVAILABLE, "the worker died while it started%s%s", w->words[0] ? ": " : "", w->words);
     err.retry_after_s = 1;
-    fail(s, x, &err);
+    dedicated_fail(s, x, &err);
 }
 
 void dedicated_forget_front(struct supervisor *s)
 {
+    write_path_forget_front(s);
     while (s->wants)
         forget(s, s->wants);
 }

@@ -131,6 +131,9 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         case CONTROL_UNWANT:
             dedicated_unwant(s, m.unwant.want);
             break;
+        case CONTROL_COMMIT:
+            write_path_commit(s, m.plain.flags);
+            break;
         case CONTROL_DRAINED:
             if (s->draining)
                 supervisor_kill_all(s);

@@ -55,7 +55,7 @@ void supervisor_announce(struct supervisor *s)
 
 void supervisor_maybe_end(struct supervisor *s)
 {
-    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0)
+    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0 && write_path_is_over(s))
         event_base_loopbreak(s->base);
 }
 
@@ -65,6 +65,7 @@ void supervisor_kill_all(struct supervisor *s)
     if (s->front.child.pidfd >= 0)
         (void)child_signal(&s->front.child, SIGKILL, 0);
     broker_end(s);
+    write_path_kill(s);
     for (struct worker *w = s->workers; w; w = w->next) {
         workers_doom(w, DEATH_RETIRED);
         (void)child_signal(&w->ends.child, SIGKILL, 0);
@@ -224,6 +225,7 @@ static void clean_up(struct supervisor *s)
     fd_close_p(&s->config_fd);
     dedicated_forget_front(s);
     broker_forget(s);
+    write_path_forget(s);
     if (s->secrets_look)
         event_free(s->secrets_look);
     free(s->prints);
@@ -238,6 +240,7 @@ int supervisor_run(const struct supervisor_options *opts)
     s.keys.fd = s.tls_fd = -1;
     s.front.child = s.broker.child = CHILD_NONE;
     s.broker.control_fd = -1;
+    write_path_init(&s);
     s.users = users_choose();
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};

@@ -32,6 +32,7 @@ struct worker {
     unsigned generation;     /* of the configuration it was started with */
     unsigned epoch;          /* of the database file (database.h) */
     uint64_t version;        /* of it (publish/identity.h) */
+    bool written;            /* a writer: it says that its file is written, closed and verified */
     bool retiring;           /* the front was told to let it go when it is free */
     struct ladder ladder;
     int64_t job_seen_ns;     /* when ladder.job was first seen */
@@ -51,6 +52,7 @@ struct worker {
 struct want {
     uint32_t id;
     enum worker_kind kind;
+    bool writes;           /* a writer: it has looked, and needs a copy to write to */
     char set[SOURCE_SET_BYTES];
     struct worker *worker; /* that starts for it */
     struct want *next;
@@ -95,6 +97,29 @@ struct broker_child {
     bool refused; /* a layer of its sandbox that is required is not in force: there is no broker any more */
 };
 
+/* The admin write that is under way; one at a time. */
+enum write_state {
+    WRITE_NONE,
+    WRITE_LOOKING,    /* a worker reads the database to see whether the statements write */
+    WRITE_COPYING,    /* the publisher makes the copy */
+    WRITE_RUNNING,    /* a worker has it */
+    WRITE_COMMITTING, /* the publisher puts it in the database's place */
+    WRITE_SETTLING,   /* it is; the pool's workers go over to it */
+    WRITE_ENDING      /* the publisher tidies up; nobody waits for it */
+};
+
+struct write_path {
+    enum write_state state;
+    uint32_t want;          /* the front's; LOOKING, COPYING */
+    uint32_t worker;        /* that looks or writes; 0: none yet, or no more */
+    struct child publisher;
+    struct event *pid_event, *control_event, *timer;
+    int control_fd;         /* to the publisher; -1 */
+    int config_fd;          /* of the writer; -1 */
+    int64_t copied_ns;      /* when the copy began */
+    struct control_write_over over; /* SETTLING: what the front will be told */
+};
+
 struct supervisor {
     struct config *cfg;
     const struct supervisor_options *opts;
@@ -133,6 +158,7 @@ struct supervisor {
     struct database database;
     struct front_child front;
     struct broker_child broker;
+    struct write_path write;
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns, looked_ns;
     bool announced;          /* the ready line is out */
@@ -165,6 +191,7 @@ bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kin
 bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare);
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
+void workers_look_at_status(struct worker *w); /* reads what it has said so far */
 void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
 void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
 void workers_retire_spares(struct supervisor *s);
@@ -190,7 +217,26 @@ void dedicated_fill(struct supervisor *s); /* starts what wants and warm sets ar
 void dedicated_forget_front(struct supervisor *s);
 /* The sources of the present configuration, remembered; what differs from the last time is told to the front. */
 void dedicated_sources_changed(struct supervisor *s);
+/* Answers a want that can't be served, and forgets it. */
+void dedicated_fail(struct supervisor *s, struct want *x, const struct error *err);
 void dedicated_watch(struct supervisor *s); /* does that now and then: a secret's file may change without a word */
+
+/* write_path.c: POST /v1/admin/sql, one at a time. */
+void write_path_init(struct supervisor *s);
+/* A want of kind WRITER that waits for its turn, or whose turn it is. */
+void write_path_serve(struct supervisor *s, struct want *x);
+/* What makes a worker that is about to start a writer, or one that looks. */
+void write_path_plan(const struct supervisor *s, struct worker_plan *plan);
+void write_path_unwanted(struct supervisor *s, uint32_t want);
+void write_path_worker_dead(struct worker *w);
+/* The front says that this worker has done its part. */
+void write_path_commit(struct supervisor *s, uint32_t worker);
+/* The pool's workers may have gone over to what was published. */
+void write_path_settled(struct supervisor *s);
+void write_path_forget_front(struct supervisor *s);
+void write_path_kill(struct supervisor *s); /* the server ends now */
+bool write_path_is_over(const struct supervisor *s); /* no publisher lives */
+void write_path_forget(struct supervisor *s); /* at the supervisor's end */
 
 /* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */
 void watch_now(struct supervisor *s);

@@ -108,8 +108,15 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     ssize_t n = read(fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    event_drop(&w->status_event);
-    fd_close_p(&w->ends.status_fd);
+    bool writer = w->kind == WORKER_KIND_WRITER;
+    if (writer && n == 1 && record[0] == 'W' && w->state == WORKER_POOL) {
+        w->written = true;
+        return;
+    }
+    if (!writer || n <= 0 || record[0] != 'R') { /* a writer has one more word */
+        event_drop(&w->status_event);
+        fd_close_p(&w->ends.status_fd);
+    }
     if (n <= 0 || w->state != WORKER_STARTING)
         return; /* it died before a word: its pidfd tells */
     if (w->doomed)
@@ -148,6 +155,12 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     workers_fill(s);
 }
 
+void workers_look_at_status(struct worker *w)
+{
+    if (w->status_event)
+        on_status(w->ends.status_fd, 0, w);
+}
+
 static void retry(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
@@ -180,6 +193,8 @@ static enum death_reason reason_of(const struct worker *w, const struct child_en
 {
     if (w->reason == DEATH_START)
         return DEATH_START;
+    if (w->kind == WORKER_KIND_WRITER && end->signal == 0 && end->exit_code == WORKER_EXIT_WRITES)
+        return DEATH_RETIRED; /* it has looked, and leaves the rest to another one */
     bool ours = w->doomed && ((end->signal == SIGTERM && w->ladder.stage >= STOP_TERM) ||
                               (end->signal == SIGKILL && w->ladder.stage == STOP_KILL) ||
                               (end->signal == 0 && w->reason != DEATH_LINK));
@@ -220,8 +235,8 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     w->ends.child.pid = pid; /* for the log */
     if (w->log_event)
         on_output(w->ends.log_fd, 0, w);
-    if (w->status_event && w->state == WORKER_STARTING)
-        on_status(w->ends.status_fd, 0, w);
+    if (w->state == WORKER_STARTING)
+        workers_look_at_status(w);
     enum death_reason reason = reason_of(w, &end);
     bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
     /* Its link has ended: the front has gone, or has let go of it. That is no failed start. */
@@ -286,6 +301,8 @@ static bool start_process(struct worker *w, struct error *err)
                                .uid = users_of_worker(&s->users, w->cell),
                                .grants = grants.data,
                                .grants_bytes = grants.len};
+    if (w->kind == WORKER_KIND_WRITER)
+        write_path_plan(s, &plan);
     bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
     if (!ok)
         error_set(err, ERR_UNAVAILABLE, "cannot start a worker process: %s", strerror(errno));

@@ -109,7 +109,7 @@ static int make_plan(struct start *s, const struct start_arguments *a, struct er
     if (!make_absolute(s->cfg->database.path, s->database, sizeof s->database))
         return error_set(err, ERR_UNAVAILABLE, "the database's path is too long");
     int64_t scratch = a->dedicated ? s->cfg->session.scratch_limit_bytes : s->cfg->pool.scratch_limit_bytes, spool = s->cfg->spool.max_bytes;
-    bool write = a->write != WRITER_NONE;
+    bool write = a->write == WRITER_COPY || a->write == WRITER_IN_PLACE;
     s->plan = (struct sandbox_plan){.parent = a->parent,
                                     .uid = a->uid,
                                     .database_path = s->database,

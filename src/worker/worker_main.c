@@ -67,7 +67,6 @@ static void report(char kind, const char *source, const char *text)
     size_t len = (size_t)n < sizeof record ? (size_t)n : sizeof record - 1;
     if (write(WORKER_FD_STATUS, record, len) < 0)
         _exit(WORKER_EXIT_DONE); /* the supervisor is gone */
-    close(WORKER_FD_STATUS);
 }
 
 static void report_ready(const struct layers *l)
@@ -104,6 +103,8 @@ int worker_main(int argc, char **argv)
     }
     fault_point("ready");
     report_ready(&layers);
+    if (a.write != WRITER_COPY) /* which has one more word to say (writer.c) */
+        close(WORKER_FD_STATUS);
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
     _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &again));
 }

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The answer fits the ring, so that it can be handed over without waiting for a reader. After so many bytes no further rows are taken. */
 #define ANSWER_BYTES_MAX (RING_BYTES - SINK_RESERVE_MAX)
@@ -35,7 +36,11 @@ struct write_job {
 
 enum writer_mode writer_mode_of(const char *text)
 {
-    return strcmp(text, "copy") == 0 ? WRITER_COPY : strcmp(text, "in-place") == 0 ? WRITER_IN_PLACE : WRITER_NONE;
+    static const char *const texts[] = {[WRITER_COPY] = "copy", [WRITER_IN_PLACE] = "in-place", [WRITER_LOOK] = "look"};
+    for (int mode = WRITER_COPY; mode <= WRITER_LOOK; mode++)
+        if (strcmp(text, texts[mode]) == 0)
+            return (enum writer_mode)mode;
+    return WRITER_NONE;
 }
 
 /* ---- the answer ---- */
@@ -156,7 +161,17 @@ static int check_stop(const struct worker *w, struct error *err)
     return atomic_load(&w->stop) ? error_set(err, ERR_CANCELLED, "the write was interrupted") : 0;
 }
 
-static int run_script(struct write_job *j, struct error *err)
+/* From here on a death is the script's own: nobody tries it again (link/ring.h). */
+static void take_up(struct write_job *j) { atomic_store(&j->w->ring.shared->taken, j->run->job); }
+
+/* The script is another one's: on a copy. Nobody has heard of this one yet. */
+static void leave_to_writer(struct write_job *j)
+{
+    atomic_store(&j->w->ring.shared->taken, 0);
+    _exit(WORKER_EXIT_WRITES);
+}
+
+static int script_of(struct write_job *j, struct script *ret, struct error *err)
 {
     struct worker *w = j->w;
     const struct link_run *run = j->run;
@@ -171,6 +186,34 @@ static int run_script(struct write_job *j, struct error *err)
         s.params = w->ring.request + run->sql_bytes;
         s.params_len = run->params_bytes;
     }
+    *ret = s;
+    return 0;
+}
+
+static int run_look(struct write_job *j, struct error *err)
+{
+    struct script s;
+    if (script_of(j, &s, err) < 0)
+        return -1;
+    int reads = engine_script_reads(j->w->engine, s.sql, s.len, err);
+    if (reads < 0)
+        return -1;
+    if (reads == 0)
+        leave_to_writer(j);
+    take_up(j);
+    if (engine_script(j->w->engine, &s, &j->statements, err) == 0)
+        return check_stop(j->w, err);
+    if (engine_failed_for_reading_only(err)) /* a SELECT that draws from a sequence */
+        leave_to_writer(j);
+    return -1;
+}
+
+static int run_script(struct write_job *j, struct error *err)
+{
+    struct worker *w = j->w;
+    struct script s;
+    if (script_of(j, &s, err) < 0)
+        return -1;
     fault_point("import:script");
     if (engine_count_tables(w->engine, &j->before, err) < 0 || engine_script(w->engine, &s, &j->statements, err) < 0)
         return -1;
@@ -180,6 +223,9 @@ static int run_script(struct write_job *j, struct error *err)
 
 static int run_write(struct write_job *j, struct error *err)
 {
+    if (j->mode == WRITER_LOOK)
+        return run_look(j, err);
+    take_up(j);
     if (run_script(j, err) < 0)
         return -1;
     if (!j->opts->database_path[0]) /* in memory: there is no file to look at */
@@ -192,6 +238,8 @@ static int run_write(struct write_job *j, struct error *err)
     if (check_stop(j->w, err) < 0 || engine_verify(j->opts, &j->after, err) < 0)
         return -1;
     fault_point("import:verified");
+    if (j->mode == WRITER_COPY)
+        (void)!write(WORKER_FD_STATUS, "W", 1); /* the supervisor's; the command line goes by END */
     if (j->run->format == FORMAT_RAW)
         put_report(j);
     return check_stop(j->w, err);
@@ -201,7 +249,7 @@ static int answer(struct write_job *j, int failed, const struct error *err)
 {
     struct worker *w = j->w;
     if (failed) {
-        struct link_fail m = {.type = LINK_FAIL, .job = j->run->job, .produced = w->produced, .spent = true, .error = *err};
+        struct link_fail m = {.type = LINK_FAIL, .job = j->run->job, .produced = w->produced, .error = *err};
         return link_send(w->link_fd, &m);
     }
     struct ring_sink out;
@@ -210,7 +258,7 @@ static int answer(struct write_job *j, int failed, const struct error *err)
         return -1;
     ring_sink_publish(&out);
     struct link_end m = {.type = LINK_END, .job = j->run->job, .produced = w->produced, .rows = j->tail.rows,
-                         .exec_us = (clock_now_ns() - j->started_ns) / 1000, .truncated = j->tail.truncated, .spent = true};
+                         .exec_us = (clock_now_ns() - j->started_ns) / 1000, .truncated = j->tail.truncated};
     return link_send(w->link_fd, &m);
 }
 
@@ -219,7 +267,6 @@ static int run_job(struct worker *w, enum writer_mode mode, const struct engine_
     struct error err = {0};
     struct write_job j = {.w = w, .run = run, .mode = mode, .opts = opts, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
     answer_init(&j.answer);
-    atomic_store(&w->ring.shared->taken, run->job);
     worker_set_job(w, run->job);
     int failed = run_write(&j, &err);
     worker_set_job(w, 0);

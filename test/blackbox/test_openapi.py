@@ -130,6 +130,12 @@ class TestAnswers:
         assert ask(server, api, "POST", "/v1/admin/reload").status == 200
         assert ask(server, api, "POST", "/v1/admin/quarantine/clear").json() == {"cleared": 0}
 
+    def test_admin_writes(self, server, api):
+        json_body = {"Content-Type": "application/json"}
+        for body, status in (({"sql": "SELECT 1"}, 200), ({"sql": "SELEC"}, 400), ({"sql": "SELECT 1", "format": "arrow"}, 406)):
+            api.check_request("POST", "/v1/admin/sql", "application/json", body)
+            assert ask(server, api, "POST", "/v1/admin/sql", json.dumps(body).encode(), json_body).status == status
+
     def test_keys_roles_and_rates(self, server, api):
         anonymous = server.client.without_key()
         for path, item in api.document["paths"].items():
@@ -138,7 +144,8 @@ class TestAnswers:
                     target = path.replace("{id}", new_id())
                     assert api.check(method.upper(), target, anonymous.request(method.upper(), target)).status in (401, 429)
         reader = bearer(server.key["alice"])
-        for method, target in (("GET", "/v1/status"), ("GET", "/metrics"), ("POST", "/v1/admin/reload"), ("GET", "/v1/sessions")):
+        for method, target in (("GET", "/v1/status"), ("GET", "/metrics"), ("POST", "/v1/admin/reload"), ("POST", "/v1/admin/sql"),
+                               ("GET", "/v1/sessions")):
             assert ask(server, api, method, target, headers=reader).status == 403
         slow = bearer(server.key["slow"])
         statuses = [ask(server, api, "GET", "/v1/schema", headers=slow).status for _ in range(3)]

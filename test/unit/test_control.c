@@ -34,6 +34,8 @@ static const struct {
     {CONTROL_SOURCES_CHANGED, sizeof(struct control_set), false, 0},
     {CONTROL_DATABASE, sizeof(struct control_database), false, 0},
     {CONTROL_RETIRE, sizeof(struct control_replace), false, 0},
+    {CONTROL_WRITE_OVER, sizeof(struct control_write_over), false, 0},
+    {CONTROL_COMMIT, sizeof(struct control_plain), true, 0},
     {CONTROL_RELOAD, sizeof(struct control_plain), true, 0},
     {CONTROL_WANT, sizeof(struct control_want), true, 0},
     {CONTROL_UNWANT, sizeof(struct control_unwant), true, 0},
