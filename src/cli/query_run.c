@@ -292,7 +292,8 @@ static int wait_ms(const struct run *r, int64_t now)
         return 0;
     if (r->phase != RUNNING)
         return -1;
-    int64_t next = now + TICK_MS * NS_PER_MS;
+    int watch_ms = query_worker_watch_ms(&r->worker);
+    int64_t next = now + (watch_ms > 0 ? watch_ms : TICK_MS) * NS_PER_MS;
     if (r->ladder.next_ns && r->ladder.next_ns < next)
         next = r->ladder.next_ns;
     if (r->deadline_ns && r->stop_reason == STOP_FOR_NOTHING && !is_paused(r) && r->deadline_ns < next)
@@ -307,6 +308,7 @@ static void look_at_clock(struct run *r, int64_t before)
         r->deadline_ns += now - before;
     if (r->phase != RUNNING)
         return;
+    query_worker_watch(&r->worker);
     if (r->stop_reason == STOP_FOR_NOTHING && r->deadline_ns && now >= r->deadline_ns)
         stop(r, STOP_FOR_TIMEOUT);
     else if (r->ladder.next_ns && now >= r->ladder.next_ns)

@@ -48,7 +48,11 @@ static int spawn(struct query_worker *w, const struct config *cfg, const struct 
         plan.read_paths = write->read_paths;
         plan.request_bytes = ring_request_bytes((int64_t)write->script_bytes);
     }
-    int r = config_fd < 0 ? -1 : worker_spawn(&plan, WORKER_ID, &w->ends);
+    int r = config_fd < 0 ? -1 : worker_cap_make(&w->caps, WORKER_ID, cfg->pool.memory_cap_bytes, cfg->pool.cpu_cap, &w->cap, &plan);
+    if (r == 0)
+        r = worker_spawn(&plan, WORKER_ID, &w->ends);
+    if (r == 0)
+        worker_cap_started(&w->caps, &w->cap, &w->ends.child);
     if (r == 0)
         r = ring_map(w->ends.region_fd, plan.request_bytes, false, &w->ring);
     if (r < 0)
@@ -68,6 +72,16 @@ void query_worker_listen(struct query_worker *w)
     }
     if (n == 0 || (errno != EAGAIN && errno != EINTR))
         fd_close_p(&w->ends.log_fd);
+}
+
+int query_worker_watch_ms(const struct query_worker *w) { return w->cap.statm_fd >= 0 ? CAP_LOOK_MS : -1; }
+
+void query_worker_watch(struct query_worker *w)
+{
+    if (w->passed_cap || !worker_cap_passed(&w->cap))
+        return;
+    w->passed_cap = true;
+    (void)child_signal(&w->ends.child, SIGKILL, 0);
 }
 
 bool query_worker_reap(struct query_worker *w)
@@ -97,6 +111,13 @@ int query_worker_crashed(struct query_worker *w, const char *what, enum error_co
     if (w->ends.log_fd >= 0)
         query_worker_listen(w);
     first_words(w, words, sizeof words);
+    enum cap_death cap = w->passed_cap ? CAP_THE_CAUSE : worker_cap_death(&w->caps, &w->cap, &w->end, w->words);
+    if (cap == CAP_THE_CAUSE) {
+        error_set(err, ERR_OUT_OF_MEMORY, "%s needed more than its memory cap of %lld bytes, and was killed", what, (long long)w->cap.memory_bytes);
+        err->limit_bytes = w->cap.memory_bytes;
+        err->stopped_by = STOP_KILL;
+        return -1;
+    }
     if (w->end.signal)
         snprintf(how, sizeof how, "was ended by signal %d (%s)", w->end.signal, signal_text(w->end.signal));
     else
@@ -131,10 +152,12 @@ static int wait_ready(struct query_worker *w, int signal_fd, struct error *err)
                              {.fd = w->ends.child.pidfd, .events = POLLIN},
                              {.fd = w->ends.log_fd, .events = POLLIN},
                              {.fd = signal_fd, .events = POLLIN}};
-        int64_t left_ms = (limit_ns - clock_now_ns()) / NS_PER_MS;
+        int64_t left_ms = (limit_ns - clock_now_ns()) / NS_PER_MS, watch_ms = query_worker_watch_ms(w);
         if (left_ms <= 0)
             return error_set(err, ERR_UNAVAILABLE, "the worker was not ready after %d s", START_LIMIT_MS / 1000);
-        if (poll(p, 4, (int)left_ms) <= 0)
+        int n = poll(p, 4, (int)(watch_ms > 0 ? watch_ms : left_ms));
+        query_worker_watch(w);
+        if (n <= 0)
             continue;
         if (p[3].revents)
             return error_set(err, ERR_CANCELLED, "the query was cancelled before it began");
@@ -150,8 +173,14 @@ static int wait_ready(struct query_worker *w, int signal_fd, struct error *err)
 
 static int start(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd, struct error *err)
 {
-    *w = (struct query_worker){.ends = {CHILD_NONE, -1, -1, -1, -1, 0}, .scratch = SCRATCH_NONE};
+    *w = (struct query_worker){.ends = {CHILD_NONE, -1, -1, -1, -1, 0}, .scratch = SCRATCH_NONE, .cap = WORKER_CAP_NONE};
     struct log quiet = {.level = LOG_ERROR, .format = LOG_TEXT, .role = "query"};
+    struct layers layers = {0};
+    caps_open(&w->caps, cfg, &quiet);
+    caps_report(&w->caps, cfg->pool.cpu_cap, &layers);
+    layers_set(&layers, LAYER_SCRATCH_QUOTA, LAYER_OFF, "the commands do not watch it");
+    if (layers_require(&layers, LAYER_OF_SUPERVISOR, &cfg->sandbox.require, err) < 0)
+        return -1;
     if (scratch_open(&w->scratch, cfg->pool.scratch_directory, cfg->pool.scratch_limit_bytes, &quiet, err) < 0 ||
         spawn(w, cfg, write, err) < 0)
         return -1;
@@ -181,5 +210,7 @@ void query_worker_stop(struct query_worker *w)
     fd_close_p(&w->ends.child.pidfd);
     worker_ends_close(&w->ends);
     ring_unmap(&w->ring);
+    worker_cap_end(&w->caps, &w->cap);
+    caps_close(&w->caps);
     scratch_close(&w->scratch);
 }

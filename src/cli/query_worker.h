@@ -3,6 +3,7 @@
 #include "core/config.h"
 #include "core/errors.h"
 #include "link/ring.h"
+#include "supervisor/caps.h"
 #include "supervisor/scratch.h"
 #include "supervisor/spawn.h"
 
@@ -11,6 +12,9 @@
 struct query_worker {
     struct worker_ends ends;
     struct scratch scratch;
+    struct caps caps;
+    struct worker_cap cap;
+    bool passed_cap;                /* it was killed for its memory, by us */
     struct ring ring;
     char words[QUERY_WORKER_WORDS]; /* the first of what it printed; for the report of a crash */
     size_t words_len;
@@ -33,9 +37,13 @@ int query_worker_start_writer(struct query_worker *w, const struct config *cfg, 
                               struct error *err);
 /* Keeps what it printed; nothing of that is shown while all goes well. */
 void query_worker_listen(struct query_worker *w);
+/* How often query_worker_watch is to be called while it works, in ms; -1: never. */
+int query_worker_watch_ms(const struct query_worker *w);
+/* Kills it when it has more memory than it may. */
+void query_worker_watch(struct query_worker *w);
 /* True once the process has ended; reaps it. */
 bool query_worker_reap(struct query_worker *w);
-/* Its end, which nobody here asked for, in words, with what it printed. Always -1. */
+/* Its end, which nobody here asked for, in words, with what it printed; ERR_OUT_OF_MEMORY instead of `code` when it was its memory cap. Always -1. */
 int query_worker_crashed(struct query_worker *w, const char *what, enum error_code code, struct error *err);
 /* Kills it if it still runs, waits for its end, removes what it had. */
 void query_worker_stop(struct query_worker *w);

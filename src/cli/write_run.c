@@ -131,6 +131,9 @@ static int wait_ms(const struct run *r, int64_t now)
     int64_t next = r->ladder.next_ns;
     if (r->ladder.stage == STOP_NONE && r->deadline_ns)
         next = r->deadline_ns;
+    int watch_ms = query_worker_watch_ms(&r->worker);
+    if (watch_ms > 0 && (!next || next > now + watch_ms * NS_PER_MS))
+        return watch_ms;
     if (!next)
         return -1;
     return next <= now ? 0 : (int)((next - now + NS_PER_MS - 1) / NS_PER_MS);
@@ -158,6 +161,7 @@ static void turn(struct run *r)
     int64_t now = clock_now_ns();
     if (r->done)
         return;
+    query_worker_watch(w);
     if (r->ladder.stage == STOP_NONE && r->deadline_ns && now >= r->deadline_ns) {
         r->timed_out = true;
         climb(r);

@@ -3,7 +3,8 @@
 #pragma once
 
 #ifdef BULKHEAD_FAULTS
-/* Actions: segv, abort, kill, exit, stop (SIGSTOP to itself), hang (sleeps for ever, whatever interrupts it). */
+/* Actions: segv, abort, kill, exit, stop (SIGSTOP to itself), hang (sleeps for ever, whatever interrupts it), eat (memory, as fast as it
+ * comes, and sleeps when there is none left), fill (the working directory's disk, likewise). */
 void fault_point(const char *phase);
 #else
 #define fault_point(phase) ((void)0)

@@ -140,7 +140,7 @@ struct control_page *control_map(int fd)
 
 const char *death_reason_text(enum death_reason reason)
 {
-    static const char *const text[DEATH_REASONS] = {"crash", "exit", "timeout", "cancel", "spent", "link", "retired", "start"};
+    static const char *const text[DEATH_REASONS] = {"crash", "exit", "timeout", "cancel", "spent", "link", "retired", "start", "memory", "scratch"};
     return text[reason];
 }
 

@@ -36,6 +36,8 @@ enum death_reason {
     DEATH_LINK,    /* replaced: it broke the protocol */
     DEATH_RETIRED, /* replaced: new configuration, front restart, shutdown */
     DEATH_START,   /* it never became ready */
+    DEATH_MEMORY,  /* the kernel's cap on its memory, or the memory of machine or container */
+    DEATH_SCRATCH, /* it wrote more into its scratch directory than it may */
     DEATH_REASONS
 };
 const char *death_reason_text(enum death_reason reason);
@@ -117,6 +119,7 @@ struct control_died {
     uint32_t stage;  /* enum stop_stage */
     int32_t signal;
     int32_t exit_code;
+    int64_t limit_bytes; /* DEATH_MEMORY, DEATH_SCRATCH: the limit that it passed; 0: the machine's or the container's */
 };
 struct control_start_failed {
     uint32_t type;

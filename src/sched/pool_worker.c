@@ -4,6 +4,7 @@
 #include "sched/pool_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -270,6 +271,19 @@ static void crashed_error(const struct control_died *m, struct error *ret)
     ret->signal = m->signal;
 }
 
+/* Its kernel's cap, not the engine's limit. */
+static void exhausted_error(const struct control_died *m, struct error *ret)
+{
+    if (m->reason == DEATH_SCRATCH)
+        error_set(ret, ERR_OUT_OF_MEMORY, "the query spilled more than its worker's scratch limit of %" PRId64 " bytes", m->limit_bytes);
+    else if (m->limit_bytes > 0)
+        error_set(ret, ERR_OUT_OF_MEMORY, "the query needed more than its worker's memory cap of %" PRId64 " bytes, and was killed", m->limit_bytes);
+    else
+        error_set(ret, ERR_OUT_OF_MEMORY, "the memory of the machine or its container ran out, and this query was killed");
+    ret->limit_bytes = m->limit_bytes > 0 ? m->limit_bytes : 0;
+    ret->stopped_by = STOP_KILL;
+}
+
 /* The worker's own word, and only ever about its own job. */
 static bool has_taken(const struct pool_worker *w, const struct job *job) { return atomic_load(&w->ring.shared->taken) == job->id; }
 
@@ -301,10 +315,13 @@ void pool_died(struct pool *p, const struct control_died *m)
          * end anyway; only who asked for the end gets what was asked for. */
         if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL || job->stop_reason == STOP_FOR_LIMIT)
             pool_stopped_error(job, m->stage, &err);
+        else if (m->reason == DEATH_MEMORY || m->reason == DEATH_SCRATCH)
+            exhausted_error(m, &err);
         else
             crashed_error(m, &err);
         bool fresh = !taken && !job->head_of_result_seen && job->spool.phase == SPOOL_NONE; /* whatever it says of itself */
-        if (fresh && err.code == ERR_WORKER_CRASHED && job->tries < TRIES_MAX) {
+        bool died_by_itself = err.code == ERR_WORKER_CRASHED || err.code == ERR_OUT_OF_MEMORY;
+        if (fresh && died_by_itself && job->tries < TRIES_MAX) {
             job_list_remove(&p->running, job);
             job->worker = NULL;
             w->job = NULL;

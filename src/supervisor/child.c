@@ -40,6 +40,30 @@ static void set_weight(const struct child_spec *spec)
     (void)syscall(SYS_sched_setattr, 0, &s, 0);
 }
 
+/* Fewer cores than we have ourselves. */
+static bool set_cores(const struct child_spec *spec)
+{
+    cpu_set_t ours, its;
+    CPU_ZERO(&its);
+    if (spec->cores == 0)
+        return true;
+    if (sched_getaffinity(0, sizeof ours, &ours) < 0)
+        return false;
+    int count = CPU_COUNT(&ours), n = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &ours) && (n++ - spec->first_core % count + count) % count < spec->cores)
+            CPU_SET(cpu, &its);
+    return sched_setaffinity(0, sizeof its, &its) == 0;
+}
+
+static bool enter_groups(const struct child_spec *spec)
+{
+    for (int i = 0; i < spec->group_count; i++)
+        if (spec->group_fds[i] >= 0 && write(spec->group_fds[i], "0", 1) != 1)
+            return false;
+    return true;
+}
+
 static void set_descriptors(const struct child_spec *spec)
 {
     int copies[CHILD_FDS_MAX];
@@ -80,6 +104,11 @@ static void run_child(const struct child_spec *spec, int report_fd)
     set_signals();
     set_weight(spec);
     int report = fcntl(report_fd, F_DUPFD_CLOEXEC, 3 + 2 * CHILD_FDS_MAX);
+    if (!enter_groups(spec) || !set_cores(spec)) { /* without its limits it does not start */
+        int e = errno;
+        (void)!write(report, &e, sizeof e);
+        _exit(127);
+    }
     set_descriptors(spec);
     /* What is left open above the inherited numbers ends with the exec: every descriptor is CLOEXEC at birth; this is the second lock. */
     (void)syscall(SYS_close_range, 3 + (unsigned)spec->fd_count, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);

@@ -25,6 +25,9 @@ struct child_spec {
     int fd_count;
     int output_fd;           /* becomes 1 and 2; -1: 1 is /dev/null, 2 is kept. 0 is always /dev/null */
     int nice;                /* added to the niceness */
+    const int *group_fds;    /* cgroup.procs of control groups that it goes into before the exec; -1: none */
+    int group_count;
+    int first_core, cores;   /* of those we may run on, it may use so many from the first one on, round; cores 0: all */
     bool short_slice;        /* give way to others quickly: a CPU slice of 100 us instead of the scheduler's default */
 };
 

@@ -23,6 +23,9 @@ int scratch_open(struct scratch *s, const char *parent, int64_t limit_bytes, str
 int scratch_open_spool(struct scratch *s, const char *parent, int64_t max_bytes, uid_t uid, int *ret_fd, struct log *log, struct error *err);
 /* A worker's directory, owned by that user (0: by ourselves); "" when there is no spilling. False with errno. */
 bool scratch_make(const struct scratch *s, uint32_t worker, uid_t uid, char *ret, size_t cap);
+/* What a worker has on disk: the files in its directory, and, where that can be told, those that it removed and still has open (its user `uid` is 0:
+ * it can't be told). INT64_MAX for more files than can be counted now and then. */
+int64_t scratch_used_bytes(const char *path, pid_t pid, uid_t uid);
 /* Removes a directory with all in it; "" is nothing. */
 void scratch_remove(const char *path);
 /* Removes the root and gives its lock back. Accepts SCRATCH_NONE and leaves it behind. */

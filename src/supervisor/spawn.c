@@ -88,6 +88,10 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
                               .fds = fds,
                               .fd_count = WORKER_FD_END - WORKER_FD_LINK,
                               .output_fd = output_fd,
+                              .group_fds = plan->group_fds,
+                              .group_count = plan->group_count,
+                              .first_core = plan->first_core,
+                              .cores = plan->cores,
                               .nice = WORKER_NICE,
                               .short_slice = true};
     int r = child_spawn(&spec, ret);

@@ -19,6 +19,9 @@ struct worker_plan {
     const char *scratch_directory; /* "" for none; must exist */
     uid_t uid;              /* who it becomes; 0: stays who we are */
     int64_t data_bytes;     /* its RLIMIT_DATA; 0: none */
+    const int *group_fds;   /* child.h */
+    int group_count;
+    int first_core, cores;
     bool share_stderr;      /* print on our stderr instead of a pipe */
     int broker_fd;          /* a channel to the broker; -1: none. Stays the caller's */
     bool dedicated;         /* not for the pool (enum worker_kind) */

@@ -201,6 +201,7 @@ static int open_scratch(struct supervisor *s, struct error *err)
 static void clean_up(struct supervisor *s)
 {
     database_close(s);
+    cap_watch_close(s);
     key_source_close(s);
     fd_close_p(&s->tls_fd);
     scratch_close(&s->scratch);
@@ -236,7 +237,7 @@ static void clean_up(struct supervisor *s)
 
 int supervisor_run(const struct supervisor_options *opts)
 {
-    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE, .spool = SCRATCH_NONE, .spool_fd = -1};
+    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE, .spool = SCRATCH_NONE, .spool_fd = -1, .caps = {.groups = {.memory = CGROUP_TREES, .cpu = CGROUP_TREES}}};
     s.keys.fd = s.tls_fd = -1;
     s.front.child = s.broker.child = CHILD_NONE;
     s.broker.control_fd = -1;
@@ -246,7 +247,7 @@ int supervisor_run(const struct supervisor_options *opts)
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
     int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || check_sources(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 ||
-                  key_source_open(&s, &err) < 0 || tls_source_open(&s, &err) < 0;
+                  key_source_open(&s, &err) < 0 || tls_source_open(&s, &err) < 0 || cap_watch_open(&s, &err) < 0;
     if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || open_scratch(&s, &err) < 0 || make_loop(&s, &err) < 0) {
         fprintf(stderr, "bulkhead serve: %s\n", err.detail);
         clean_up(&s);
@@ -254,6 +255,7 @@ int supervisor_run(const struct supervisor_options *opts)
     }
     key_source_watch(&s);
     database_open(&s);
+    cap_watch_start(&s);
     front_start(&s);
     dedicated_sources_changed(&s);
     dedicated_watch(&s);

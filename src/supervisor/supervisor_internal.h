@@ -5,6 +5,7 @@
 #include "core/layers.h"
 #include "core/log.h"
 #include "link/control.h"
+#include "supervisor/caps.h"
 #include "supervisor/child.h"
 #include "supervisor/database.h"
 #include "supervisor/ladder.h"
@@ -44,6 +45,7 @@ struct worker {
     struct want *want;        /* whom it is started for; NULL: the pool, or to be kept warm */
     int64_t started_ns;
     char scratch[4096];      /* "" for none */
+    struct worker_cap cap;
     char words[WORDS_BYTES]; /* the last line it printed */
     size_t words_len;
 };
@@ -137,6 +139,9 @@ struct supervisor {
     struct scratch scratch, spool;
     int spool_fd;            /* its directory */
     struct users users;
+    struct caps caps;
+    struct event *memory_look; /* the watchdog's timer; NULL: control groups do its work */
+    struct event *scratch_look;
     struct layers layers;    /* as the last reports had them */
 
     struct worker *workers;
@@ -237,6 +242,13 @@ void write_path_forget_front(struct supervisor *s);
 void write_path_kill(struct supervisor *s); /* the server ends now */
 bool write_path_is_over(const struct supervisor *s); /* no publisher lives */
 void write_path_forget(struct supervisor *s); /* at the supervisor's end */
+
+/* cap_watch.c: what the kernel limits, and what has to be looked at. */
+/* Chooses the means and reports them. -1 with *err: a layer that the configuration requires is not to be had. */
+int cap_watch_open(struct supervisor *s, struct error *err);
+void cap_watch_start(struct supervisor *s); /* with the loop */
+void cap_watch_close(struct supervisor *s); /* when no worker lives */
+int64_t cap_watch_scratch_bytes(const struct worker *w); /* what it may spill */
 
 /* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */
 void watch_now(struct supervisor *s);

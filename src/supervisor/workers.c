@@ -62,6 +62,7 @@ static void bury(struct worker *w)
     worker_ends_close(&w->ends);
     fd_close_p(&w->broker_fd);
     scratch_remove(w->scratch);
+    worker_cap_end(&s->caps, &w->cap);
     struct control_cell *c = &s->page->cell[w->cell];
     atomic_store(&c->deadline_ns, 0);
     atomic_store(&c->job, 0);
@@ -181,42 +182,55 @@ void workers_start_timed_out(struct worker *w)
 }
 
 /* Was this death a failed start? Then the next try waits. */
-static bool died_as_infant(const struct worker *w, bool by_itself)
+static bool died_as_infant(const struct worker *w, enum death_reason reason)
 {
-    if (w->state == WORKER_STARTING && !w->doomed)
+    bool exhausted = reason == DEATH_MEMORY || reason == DEATH_SCRATCH, by_itself = exhausted || reason == DEATH_CRASH || reason == DEATH_EXIT;
+    if (w->state == WORKER_STARTING && (!w->doomed || exhausted))
         return true;
     uint64_t queries = atomic_load(&w->sup->page->cell[w->cell].queries);
     return by_itself && queries == 0 && clock_now_ns() - w->started_ns < INFANT_NS;
 }
 
-static enum death_reason reason_of(const struct worker *w, const struct child_end *end)
+/* *ret_limit_bytes: the limit that a death for memory or scratch was about. */
+static enum death_reason reason_of(const struct worker *w, const struct child_end *end, int64_t *ret_limit_bytes)
 {
+    *ret_limit_bytes = 0;
     if (w->reason == DEATH_START)
         return DEATH_START;
     if (w->kind == WORKER_KIND_WRITER && end->signal == 0 && end->exit_code == WORKER_EXIT_WRITES)
         return DEATH_RETIRED; /* it has looked, and leaves the rest to another one */
+    if (w->doomed && (w->reason == DEATH_MEMORY || w->reason == DEATH_SCRATCH)) {
+        *ret_limit_bytes = w->reason == DEATH_MEMORY ? w->cap.memory_bytes : cap_watch_scratch_bytes(w);
+        return w->reason;
+    }
     bool ours = w->doomed && ((end->signal == SIGTERM && w->ladder.stage >= STOP_TERM) ||
                               (end->signal == SIGKILL && w->ladder.stage == STOP_KILL) ||
                               (end->signal == 0 && w->reason != DEATH_LINK));
     if (ours)
         return w->reason;
+    enum cap_death cap = worker_cap_death(&w->sup->caps, &w->cap, end, w->words);
+    if (cap != CAP_NOT_THE_CAUSE) {
+        *ret_limit_bytes = cap == CAP_THE_CAUSE ? w->cap.memory_bytes : 0;
+        return DEATH_MEMORY;
+    }
     return end->signal ? DEATH_CRASH : DEATH_EXIT;
 }
 
 /* The rung that ended it. A worker that ended by itself may have one left from an earlier job, or from us who were a moment late. */
 static enum stop_stage ended_by(const struct worker *w, enum death_reason reason)
 {
-    return reason == DEATH_CRASH || reason == DEATH_EXIT ? STOP_NONE : w->ladder.stage;
+    bool by_itself = reason == DEATH_CRASH || reason == DEATH_EXIT || reason == DEATH_MEMORY || reason == DEATH_SCRATCH;
+    return by_itself ? STOP_NONE : w->ladder.stage;
 }
 
-static void obituary(struct worker *w, enum death_reason reason, const struct child_end *end)
+static void obituary(struct worker *w, enum death_reason reason, int64_t limit_bytes, const struct child_end *end)
 {
     struct supervisor *s = w->sup;
     bool expected = reason == DEATH_RETIRED;
     log_event(&s->log, expected ? LOG_DEBUG : LOG_WARN, "worker_death", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_I("slot", w->slot), LOG_S("reason", death_reason_text(reason)), LOG_S("signal", signal_text(end->signal)),
               LOG_I("signal_number", end->signal), LOG_I("exit_code", end->exit_code),
-              LOG_S("stopped_by", stop_stage_text(ended_by(w, reason))), LOG_S("last_words", w->words));
+              LOG_S("stopped_by", stop_stage_text(ended_by(w, reason))), LOG_I("limit_bytes", limit_bytes), LOG_S("last_words", w->words));
     atomic_fetch_add(&s->page->deaths[reason], 1);
     if (reason == DEATH_TIMEOUT || reason == DEATH_CANCEL)
         atomic_fetch_add(&s->page->stops[w->ladder.stage], 1);
@@ -237,17 +251,18 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         on_output(w->ends.log_fd, 0, w);
     if (w->state == WORKER_STARTING)
         workers_look_at_status(w);
-    enum death_reason reason = reason_of(w, &end);
+    int64_t limit_bytes;
+    enum death_reason reason = reason_of(w, &end, &limit_bytes);
     bool told = w->state == WORKER_POOL || w->state == WORKER_DYING;
     /* Its link has ended: the front has gone, or has let go of it. That is no failed start. */
     bool let_go = told && !w->doomed && end.signal == 0 && end.exit_code == WORKER_EXIT_DONE;
-    bool infant = w->kind == WORKER_KIND_POOL && !let_go && died_as_infant(w, reason == DEATH_CRASH || reason == DEATH_EXIT);
-    obituary(w, reason, &end);
+    bool infant = w->kind == WORKER_KIND_POOL && !let_go && died_as_infant(w, reason);
+    obituary(w, reason, limit_bytes, &end);
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
     if (told) {
         struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = ended_by(w, reason),
-                                 .signal = end.signal, .exit_code = end.exit_code};
+                                 .signal = end.signal, .exit_code = end.exit_code, .limit_bytes = limit_bytes};
         (void)front_send(s, &m, NULL, 0);
     }
     if (let_go)
@@ -280,6 +295,17 @@ static int free_cell(const struct supervisor *s)
     return -1;
 }
 
+/* A write may have more memory than a query; its cap is then twice that, as a query's is. */
+static int64_t memory_cap_of(const struct config *c, enum worker_kind kind)
+{
+    if (kind == WORKER_KIND_POOL)
+        return c->pool.memory_cap_bytes;
+    if (kind != WORKER_KIND_WRITER)
+        return c->session.memory_cap_bytes;
+    int64_t twice = c->admin.memory_limit_bytes == CONFIG_AUTO ? 0 : 2 * c->admin.memory_limit_bytes;
+    return twice > c->pool.memory_cap_bytes ? twice : c->pool.memory_cap_bytes;
+}
+
 /* Fork, exec and all that a worker is given. False with *err. */
 static bool start_process(struct worker *w, struct error *err)
 {
@@ -303,8 +329,12 @@ static bool start_process(struct worker *w, struct error *err)
                                .grants_bytes = grants.len};
     if (w->kind == WORKER_KIND_WRITER)
         write_path_plan(s, &plan);
-    bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) && worker_spawn(&plan, w->id, &w->ends) == 0;
-    if (!ok)
+    int64_t memory_bytes = memory_cap_of(s->cfg, w->kind);
+    bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) &&
+              worker_cap_make(&s->caps, w->id, memory_bytes, s->cfg->pool.cpu_cap, &w->cap, &plan) == 0 && worker_spawn(&plan, w->id, &w->ends) == 0;
+    if (ok)
+        worker_cap_started(&s->caps, &w->cap, &w->ends.child);
+    else
         error_set(err, ERR_UNAVAILABLE, "cannot start a worker process: %s", strerror(errno));
     secrets_wipe(&grants);
     return ok;
@@ -324,6 +354,7 @@ struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const 
     w->cell = (uint32_t)cell;
     w->slot = -1;
     w->broker_fd = -1;
+    w->cap = WORKER_CAP_NONE;
     w->kind = kind;
     snprintf(w->set, sizeof w->set, "%s", set);
     w->generation = s->generation;
@@ -333,6 +364,7 @@ struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const 
     if (!start_process(w, err)) {
         fd_close_p(&w->broker_fd);
         scratch_remove(w->scratch);
+        worker_cap_end(&s->caps, &w->cap);
         free(w);
         return NULL;
     }

@@ -53,10 +53,12 @@ def clean_environment(**extra):
 
 class Server:
     def __init__(self, database=None, set=None, config=None, listen="127.0.0.1:0", env=None, start=True, preexec=None,
-                 small=True, wait_ready=True, key=None, tls=None):
+                 small=True, wait_ready=True, key=None, tls=None,
+                 binary=BULKHEAD):
         self.database = os.fspath(database) if database is not None else None
         self.settings = {**(SMALL if small else {}), **(set or {})}
         self.config, self.listen, self.env, self.preexec = config, listen, env or {}, preexec
+        self.binary = binary
         self.tls = tls  # an ssl.SSLContext for the client, when the server speaks TLS
         self.client_key = key  # what the client shows; of role admin, or status and metrics can't be read
         self.process = None
@@ -69,7 +71,7 @@ class Server:
     # --- life
 
     def command(self):
-        argv = [str(BULKHEAD), "serve"]
+        argv = [str(self.binary), "serve"]
         if self.database is not None:
             argv.append(self.database)
         if self.config is not None:
