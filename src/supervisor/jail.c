@@ -49,6 +49,13 @@ static void take_in(struct supervisor *s, enum layer_role role, const char *repo
     jail_tell_front(s);
 }
 
+void jail_begin(struct supervisor *s)
+{
+    static const enum layer_id of_broker[] = {LAYER_BROKER_USER, LAYER_BROKER_CAPABILITIES, LAYER_BROKER_LANDLOCK, LAYER_BROKER_SECCOMP};
+    for (size_t i = 0; i < sizeof of_broker / sizeof *of_broker; i++)
+        layers_set(&s->layers, of_broker[i], LAYER_OFF, "no broker runs: nothing has needed one");
+}
+
 void jail_worker_ready(struct supervisor *s, const char *report) { take_in(s, LAYER_OF_WORKER, report); }
 
 void jail_front_up(struct supervisor *s, const char *report)

@@ -5,6 +5,8 @@
 
 struct supervisor;
 
+/* Before any process has reported: there is no broker until a source needs one. */
+void jail_begin(struct supervisor *s);
 /* The text behind the R of a ready worker. */
 void jail_worker_ready(struct supervisor *s, const char *report);
 /* The front's own report. */

@@ -4,6 +4,7 @@
 #include "core/fd.h"
 #include "core/sizing.h"
 #include "supervisor/secrets.h"
+#include "supervisor/jail.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
@@ -246,6 +247,7 @@ int supervisor_run(const struct supervisor_options *opts)
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
+    jail_begin(&s);
     int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || check_sources(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 ||
                   key_source_open(&s, &err) < 0 || tls_source_open(&s, &err) < 0 || cap_watch_open(&s, &err) < 0;
     if (refused || make_shared(&s, &err) < 0 || listen_open(&s, &err) < 0 || open_scratch(&s, &err) < 0 || make_loop(&s, &err) < 0) {
