@@ -50,8 +50,8 @@ soak: ## long variants: faults (SOAK_MINUTES, default 30), 500 kills of writes, 
 install: build ## install below PREFIX (default /usr/local), DESTDIR in front of it
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD_DIR) --prefix "$(PREFIX)"
 
-deb: ## a Debian package
-	@echo "make deb: not built yet" >&2; exit 2
+deb: build ## a Debian package: build/bulkhead_VERSION_ARCH.deb
+	@scripts/deb
 
 format: ## clang-format over all C files
 	@scripts/install-packages lint

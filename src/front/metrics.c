@@ -50,9 +50,8 @@ static void put_histogram(struct buf *b, const char *name, const char *help, con
 static void put_codes(struct buf *b, const char *name, const char *help, const uint64_t counts[ERR_COUNT])
 {
     put_head(b, name, "counter", help);
-    for (int i = 0; i < ERR_COUNT; i++)
-        if (counts[i] || i == ERR_OK)
-            buf_printf(b, "%s{code=\"%s\"} %" PRIu64 "\n", name, error_text((enum error_code)i), counts[i]);
+    for (int i = 0; i < ERR_COUNT; i++) /* zeros as well: who watches for the first one needs to have seen none before */
+        buf_printf(b, "%s{code=\"%s\"} %" PRIu64 "\n", name, error_text((enum error_code)i), counts[i]);
 }
 
 static void put_supervisor(struct buf *b, const struct front *f)
@@ -85,6 +84,7 @@ static void put_workers(struct buf *b, const struct front *f)
     buf_printf(b, "bulkhead_workers{state=\"starting\"} %u\nbulkhead_workers{state=\"spare\"} %u\nbulkhead_workers{state=\"dying\"} %u\n",
                by_state[WORKER_STARTING], by_state[WORKER_SPARE], by_state[WORKER_DYING]);
     put_one(b, "bulkhead_queue_length", "gauge", "Queries waiting for a worker.", c.queued);
+    put_one(b, "bulkhead_queue_limit", "gauge", "The most that may wait (limits.queue_length).", (uint64_t)f->cfg->limits.queue_length);
 }
 
 struct role_sum {

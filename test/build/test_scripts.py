@@ -179,11 +179,6 @@ def test_make_build_with_a_bad_duckdb_root_stops_before_building(tmp_path):
     assert f"DUCKDB_ROOT={tmp_path}/none" in result.stderr.splitlines()[0] and not (tmp_path / "b").exists()
 
 
-def test_make_deb_says_that_it_is_not_there_yet():
-    result = subprocess.run(["make", "-C", ROOT, "deb"], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 2 and "not built yet" in result.stderr
-
-
 def test_install_is_complete_and_finds_its_own_engine(tmp_path):
     subprocess.run(["cmake", "--install", BUILD, "--prefix", "/usr"], env=os.environ | {"DESTDIR": str(tmp_path)}, check=True,
                    stdout=subprocess.DEVNULL, timeout=120)
