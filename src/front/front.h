@@ -17,7 +17,10 @@ struct quarantine;
 struct query;
 struct registry;
 struct reload;
+struct results;
 struct sessions;
+struct spool;
+struct tickets;
 struct waiter;
 
 /* What every user of an exchange (exchange_set_user) begins with: whom the HTTP server tells how the answer fared. */
@@ -40,6 +43,9 @@ struct front {
     struct quarantine *quarantine; /* texts that end workers */
     struct lanes *lanes;       /* workers that are not the pool's */
     struct sessions *sessions;
+    struct spool *spool;
+    struct results *results;   /* of asynchronous queries */
+    struct tickets *tickets;
     struct metrics metrics;
     struct layers layers; /* of the sandbox, as the supervisor last told */
     struct auth auth;
@@ -73,8 +79,9 @@ void routes_sent(void *ctx, struct exchange *x, void *user);
 /* A refusal that concerns no query, and is counted. */
 void routes_refuse(struct front *f, struct exchange *x, const struct error *err);
 
-/* query.c: POST /v1/query and GET /v1/schema, from the request to the last byte. */
+/* query.c: POST /v1/query, POST /v1/queries and GET /v1/schema. */
 void query_post(struct front *f, struct exchange *x);
+void query_post_asynchronous(struct front *f, struct exchange *x);
 void query_admin(struct front *f, struct exchange *x); /* POST /v1/admin/sql */
 void query_schema(struct front *f, struct exchange *x);
 

@@ -4,14 +4,18 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "front/admin.h"
+#include "front/async.h"
 #include "front/database.h"
+#include "front/delivery.h"
 #include "front/front.h"
 #include "front/front_jail.h"
 #include "front/inherited.h"
 #include "front/pool_setup.h"
 #include "front/public_text.h"
 #include "front/query.h"
+#include "front/results.h"
 #include "front/sessions_http.h"
+#include "front/tickets.h"
 #include "front/waiter.h"
 #include "link/inherit.h"
 #include "sched/quarantine.h"
@@ -23,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +38,7 @@
 #define FIRST_ROW_NS (200 * NS_PER_MS)
 #define MAX_HEAD_BYTES 32768
 #define MESSAGES_PER_TURN 64
+#define FILES_MAX 65536 /* of the spool */
 
 void front_replace_worker(void *ctx, uint32_t worker, enum death_reason reason)
 {
@@ -90,6 +96,17 @@ struct pool_options front_pool_options(const struct front *f)
                                  .quarantine = f->quarantine};
 }
 
+/* A file is a descriptor: beside those of the connections a share of them. */
+static struct spool_options spool_options_of(const struct front *f)
+{
+    struct rlimit l;
+    CHECK(getrlimit(RLIMIT_NOFILE, &l) == 0);
+    rlim_t files = l.rlim_cur / 3;
+    return (struct spool_options){.max_bytes = f->cfg->spool.max_bytes,
+                                  .per_key_bytes = f->cfg->spool.per_key_bytes,
+                                  .max_files = files < FILES_MAX ? (unsigned)files : FILES_MAX};
+}
+
 static struct config *read_config(int fd, struct error *err)
 {
     char *text;
@@ -131,6 +148,8 @@ static void on_config(struct front *f, int fd, uint32_t flags)
     quarantine_set(f->quarantine, cfg->limits.quarantine_ms);
     pool_set_options(f->pool, &po);
     registry_set_history(f->registry, cfg->limits.history);
+    struct spool_options so = spool_options_of(f);
+    spool_set_options(f->spool, &so);
     sessions_new_config(f);
     if (flags & CONTROL_REPLACE_WORKERS)
         pool_replace_all(f->pool);
@@ -196,6 +215,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         admin_drain(f);
         http_server_drain(f->http);
         pool_drain(f->pool);
+        async_drain(f);
         waiters_tell_all(f);
         maybe_drained(f);
         break;
@@ -233,6 +253,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     sessions_tick(f->sessions, now);
     log_flush(&f->log);
     keys_expire(f->auth.keys, (int64_t)time(NULL));
+    delivery_tick(f, now);
+    async_tick(f);
+    results_expire(f->results, now);
     query_sample_all(f, now);
     maybe_drained(f);
     int ms = f->query_count > 0 || f->draining ? TICK_BUSY_MS : TICK_IDLE_MS;
@@ -251,12 +274,23 @@ static int enter_jail(struct front *f, uid_t uid, pid_t parent, struct error *er
     return control_send(f->control_fd, &m, NULL, 0);
 }
 
+/* Connections and results are descriptors: as many as the system lets us have. */
+static void raise_files(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
 static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct error *err)
 {
     static const struct http_handler handler = {.head = routes_head, .request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
     for (int i = 0; i < listeners; i++)
         fds[i] = FRONT_FD_LISTEN + i;
+    raise_files();
     f->control_fd = FRONT_FD_CONTROL;
     f->nudge_fd = FRONT_FD_NUDGE;
     f->page = control_map(FRONT_FD_PAGE);
@@ -282,6 +316,10 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, front_replace_worker, f, &f->log);
     sessions_start(f);
     f->registry = registry_new(f->cfg->limits.history);
+    struct spool_options spo = spool_options_of(f);
+    f->spool = spool_new(FRONT_FD_SPOOL, &spo, &f->log);
+    f->tickets = tickets_new();
+    f->results = results_new(f->registry, f->tickets);
     set_http_options(f, &handler, fds, listeners);
     http_server_set_tls(f->http, tls);
     f->control_event = event_new(f->base, f->control_fd, EV_READ | EV_PERSIST, on_control, f);
@@ -299,9 +337,16 @@ static void stop(struct front *f)
     http_server_free(f->http);
     sessions_stop(f);
     pool_free(f->pool);
+    results_free(f->results);
+    tickets_free(f->tickets);
     quarantine_free(f->quarantine);
     auth_free(&f->auth);
     registry_free(f->registry);
+    for (struct query *q = f->queries; q; q = q->next) { /* what still lives ends with the process */
+        spool_unref(q->file);
+        q->file = NULL;
+    }
+    spool_free(f->spool);
     event_free(f->control_event);
     event_free(f->tick);
     if (f->log_timer)

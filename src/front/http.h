@@ -53,13 +53,16 @@ struct http_handler {
     void (*refused)(void *ctx, enum error_code code);
 };
 
-/* Where a streamed body comes from. The server calls peek when the socket takes bytes and consume with what it sent. */
+/* Where a streamed body comes from. The server calls file and peek when the socket takes bytes and consume with what it sent. */
 struct body_source {
     void *ctx;
+    /* Optional (NULL: never): the bytes that come next lie in a file, from *ret_offset of *ret_fd on; how many are there. 0: none are, and then
+     * peek is asked. A file that turns out to be shorter cuts the answer. */
+    size_t (*file)(void *ctx, int *ret_fd, int64_t *ret_offset);
     /* Bytes ready now, contiguous; 0 when none are (exchange_resume tells of new ones). The bytes stay valid until consumed. */
     size_t (*peek)(void *ctx, const uint8_t **ret_data);
     void (*consume)(void *ctx, size_t n);
-    /* Optional (NULL: false): the n bytes that peek just gave are all it holds. Then, after exchange_finish, the last chunk leaves
+    /* Optional (NULL: false): the n bytes that file or peek just gave are all it holds. Then, after exchange_finish, the last chunk leaves
      * together with them; otherwise in a packet of its own, once peek gives 0. */
     bool (*all)(void *ctx, size_t n);
 };

@@ -26,9 +26,10 @@ struct conn *conn_new(struct http_server *s, int fd)
     c->out.max = SIZE_MAX / 2; /* bounded by the one answer it holds the rest of */
     exchange_init(c);
     http_parse_begin(c);
-    int on = 1; /* both fail on a unix socket, where they are not needed */
+    int on = 1, unsent = HTTP_UNSENT_BYTES; /* all fail on a unix socket, where they are not needed */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     transport_init(&c->io, fd, s->tls);
     CHECK(event_assign(&c->read_ev, s->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0);
     CHECK(event_assign(&c->write_ev, s->base, fd, EV_WRITE | EV_PERSIST, on_writable, c) == 0);

@@ -26,6 +26,8 @@
 #define HTTP_BODY_PROGRESS_BYTES 1024     /* what a body must bring, or end, within each body_timeout */
 /* What a client must take of an answer, or its rest, within each delivery_timeout: one that drips would hold the ring, and a worker. */
 #define HTTP_DELIVERY_PROGRESS_BYTES (256 * 1024)
+/* What the kernel holds for a client beyond what is on the wire: else it takes megabytes for each that is slow. */
+#define HTTP_UNSENT_BYTES (512 * 1024)
 #define HTTP_LINGER_MS 3000
 #define HTTP_LINGER_BYTES (16 << 20)
 #define HTTP_WARM_MS 1000                 /* an idle connection keeps its small buffers for so long */

@@ -24,6 +24,9 @@ struct batch {
     char line_text[20];
     const char *tail_text;
     bool last; /* the tail ends the body */
+    bool from_file; /* the body bytes are not in memory (iov[2] is empty) but here: */
+    int file;
+    int64_t offset;
 };
 
 static size_t chunk_line(char *out, size_t n)
@@ -74,7 +77,10 @@ static bool prepare(struct conn *c, struct batch *b, size_t budget)
     memset(b, 0, sizeof *b);
     b->first = c->out.len - c->out_off;
     if (!st->complete) {
-        size_t held = st->src.peek(st->src.ctx, &data);
+        size_t held = st->src.file ? st->src.file(st->src.ctx, &b->file, &b->offset) : 0;
+        b->from_file = held > 0;
+        if (!b->from_file)
+            held = st->src.peek(st->src.ctx, &data);
         b->data = held < budget ? held : budget;
         if (st->framing == FRAMING_LENGTH && (uint64_t)b->data > (uint64_t)st->left)
             b->data = (size_t)st->left;
@@ -89,7 +95,7 @@ static bool prepare(struct conn *c, struct batch *b, size_t budget)
     }
     b->iov[0] = (struct iovec){c->out.data + c->out_off, b->first};
     b->iov[1] = (struct iovec){b->line_text, b->line};
-    b->iov[2] = (struct iovec){(void *)(uintptr_t)data, b->data};
+    b->iov[2] = (struct iovec){(void *)(uintptr_t)data, b->from_file ? 0 : b->data};
     b->iov[3] = (struct iovec){(void *)(uintptr_t)b->tail_text, b->tail};
     return true;
 }
@@ -129,6 +135,23 @@ static void account(struct conn *c, const struct batch *b, size_t sent)
     }
 }
 
+/* The framing from memory, the body from its file; what follows the body leaves with the next batch. As transport_send. */
+static ssize_t send_from_file(struct conn *c, struct batch *b)
+{
+    size_t framing = b->first + b->line;
+    ssize_t sent = framing ? transport_send(&c->io, b->iov, 2, true) : 0;
+    if (sent < 0 || (size_t)sent < framing || transport_is_holding(&c->io))
+        return sent;
+    ssize_t body = transport_send_file(&c->io, b->file, (off_t)b->offset, b->data);
+    if (body > 0)
+        return sent + body;
+    if (body == 0)
+        errno = EIO; /* shorter than promised */
+    else if (errno == EAGAIN && sent > 0)
+        return sent;
+    return -1;
+}
+
 static enum step step(struct conn *c, size_t *budget)
 {
     struct batch b;
@@ -142,7 +165,7 @@ static enum step step(struct conn *c, size_t *budget)
         return c->st.complete ? STEP_DONE : STEP_EMPTY;
     }
     /* An empty iovec in front costs nothing in the kernel, so the four are always given. */
-    ssize_t sent = transport_send(&c->io, b.iov, 4, false);
+    ssize_t sent = b.from_file ? send_from_file(c, &b) : transport_send(&c->io, b.iov, 4, false);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         return STEP_BROKEN;
     account(c, &b, sent > 0 ? (size_t)sent : 0);
@@ -151,7 +174,7 @@ static enum step step(struct conn *c, size_t *budget)
     *budget -= (size_t)sent < *budget ? (size_t)sent : *budget;
     if (c->blocked)
         conn_delivered(c, (size_t)sent);
-    if ((size_t)sent < total || transport_is_holding(&c->io))
+    if ((size_t)sent < total - (b.from_file ? b.tail : 0) || transport_is_holding(&c->io))
         return STEP_BLOCKED;
     return c->st.complete && conn_is_out(c) ? STEP_DONE : STEP_AGAIN;
 }

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "front/database.h"
 #include "front/front.h"
+#include "front/spool.h"
 #include "front/sessions_http.h"
 #include "sched/fair.h"
 #include "session/lane.h"
@@ -67,11 +68,16 @@ void info_readyz(struct front *f, struct exchange *x)
     struct database_checks db;
     database_check(f, workers, &db);
     bool ready = workers && db.database_ok && !f->draining;
-    buf_printf(&b, "{\"ready\":%s,\"degraded\":%s,\"checks\":{", ready ? "true" : "false", db.degraded ? "true" : "false");
+    struct spool_figures spool = spool_figures(f->spool);
+    bool degraded = db.degraded || spool.trouble;
+    buf_printf(&b, "{\"ready\":%s,\"degraded\":%s,\"checks\":{", ready ? "true" : "false", degraded ? "true" : "false");
     snprintf(text, sizeof text, "%u idle, %u busy, %u delivering", c.idle, c.busy, c.draining);
     put_check(&b, "workers", workers, text);
     put_check(&b, "database", db.database_ok && !(workers && f->database.state == DATABASE_REFUSED), db.database);
     put_check(&b, "wal", db.wal_ok, db.wal);
+    char held[160];
+    snprintf(held, sizeof held, "%" PRId64 " of %" PRId64 " bytes in %u files", spool.bytes, f->cfg->spool.max_bytes, spool.files);
+    put_check(&b, "spool", !spool.trouble, spool.trouble ? spool.trouble : held);
     snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
     put_check(&b, "limits", true, text);
     put_sandbox_check(&b, f);

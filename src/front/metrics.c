@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "front/database.h"
 #include "front/front.h"
+#include "front/results.h"
 #include "sched/quarantine.h"
 #include "session/sessions.h"
 
@@ -126,7 +127,10 @@ static void put_processes(struct buf *b, const struct front *f)
 static void put_database(struct buf *b, const struct front *f)
 {
     database_put_metrics(f, b);
-    put_one(b, "bulkhead_spool_bytes", "gauge", "Bytes of results in the spool; this build has none.", 0);
+    struct spool_figures spool = spool_figures(f->spool);
+    put_one(b, "bulkhead_spool_bytes", "gauge", "Bytes set aside for results in the spool.", (uint64_t)spool.bytes);
+    put_one(b, "bulkhead_spool_files", "gauge", "Files of the spool: kept results, and what slow clients have not taken yet.", spool.files);
+    put_one(b, "bulkhead_results", "gauge", "Kept results of asynchronous queries.", results_count(f->results));
     const struct sessions_counts *c = sessions_counts(f->sessions);
     put_one(b, "bulkhead_sessions", "gauge", "Open sessions.", sessions_count(f->sessions));
     put_one(b, "bulkhead_sessions_opened_total", "counter", "Sessions that were opened.", c->opened);

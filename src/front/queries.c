@@ -4,6 +4,7 @@
 #include "core/units.h"
 #include "front/caller.h"
 #include "front/query.h"
+#include "front/results.h"
 #include "front/waiter.h"
 #include "session/sessions.h"
 
@@ -96,6 +97,8 @@ void queries_delete(struct front *f, struct exchange *x, const char *id)
     if (!rec)
         return;
     record_pin(f->registry, rec);
+    if (rec->result)
+        results_drop(f->results, rec->result);
     if (rec->live)
         query_cancel(rec->live);
     query_update_record(rec);
@@ -116,6 +119,7 @@ void queries_revoked(void *front, struct tenant *t)
         query_cancel(q);
         cancelled++;
     }
+    results_drop_owner(f->results, t->name);
     registry_disown(f->registry, t->name);
     sessions_end_owner(f->sessions, t->name, "its key was revoked");
     log_event(&f->log, LOG_INFO, "key_revoked", LOG_S("key", t->name), LOG_I("cancelled", cancelled));

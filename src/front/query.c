@@ -1,15 +1,15 @@
-/* A query's way through the front: request -> job -> ring -> client. The bytes of a result go from the worker's ring to the socket;
- * nothing here copies or reads them. Runs in the front. */
+/* A query's way through the front: from the request to its job, and its end. What becomes of its result is delivery.c's matter, or async.c's.
+ * Runs in the front. */
 #include "core/clock.h"
 #include "front/admin.h"
+#include "front/async.h"
 #include "front/caller.h"
-#include "front/database.h"
+#include "front/delivery.h"
 #include "front/negotiate.h"
 #include "front/query.h"
 #include "front/query_request.h"
 #include "front/sessions_http.h"
 #include "front/waiter.h"
-#include "session/lane.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +27,7 @@ static void unlink_query(struct query *q)
     f->query_count--;
 }
 
-/* It is over; err: NULL for success. */
-static void count(struct query *q, const struct error *err)
+void query_count(struct query *q, const struct error *err)
 {
     enum error_code code = err ? err->code : ERR_OK;
     struct metrics *m = &q->f->metrics;
@@ -38,7 +37,8 @@ static void count(struct query *q, const struct error *err)
     m->queries[code]++;
     if (code == ERR_OK) {
         m->cache[j->cache]++;
-        m->result_bytes[j->format] += j->bytes;
+        if (!q->asynchronous) /* else with each reader */
+            m->result_bytes[j->format] += j->bytes;
     }
     if (j->started_ns) {
         histogram_add(&m->queue, (j->started_ns - j->submitted_ns) / 1000);
@@ -64,218 +64,44 @@ static void close_record(struct query *q)
         waiters_tell(q->f, rec);
 }
 
-static void finish(struct query *q)
+void query_leave_lane(struct query *q)
+{
+    if (q->own_lane)
+        sources_close_lane(q->own_lane);
+    q->own_lane = NULL;
+}
+
+void query_finish(struct query *q)
 {
     unlink_query(q);
     if (q->record)
         close_record(q);
-    if (q->own_lane)
-        sources_close_lane(q->own_lane);
+    query_leave_lane(q);
+    spool_unref(q->file);
     job_free(q->job);
     free(q);
 }
 
-/* Its result can't reach anybody any more, although the worker has done its part. */
-static void finish_cancelled(struct query *q, const char *why)
+void query_log_failure(const struct query *q)
 {
-    error_set(&q->job->error, ERR_CANCELLED, "%s", why);
-    count(q, &q->job->error);
-    job_set_state(q->job, JOB_CANCELLED);
-    pool_release(q->pool, q->job);
-    finish(q);
-}
-
-/* ---- the ring as the body of an answer ---- */
-
-static size_t body_peek(void *ctx, const uint8_t **ret_data)
-{
-    const struct query *q = ctx;
-    struct pool_worker *w = q->job->worker;
-    if (!w)
-        return 0;
-    *ret_data = ring_reader_data(&w->reader);
-    return ring_reader_ready(&w->reader);
-}
-
-static void body_consume(void *ctx, size_t n)
-{
-    const struct query *q = ctx;
-    pool_consumed(q->pool, q->job, n);
-}
-
-static bool body_all(void *ctx, size_t n)
-{
-    const struct query *q = ctx;
-    return q->job->state == JOB_DELIVERING && q->job->worker && ring_reader_ready(&q->job->worker->reader) == n;
-}
-
-/* Said with the first answer after it, whatever that is. */
-static void tell_reset(struct query *q)
-{
-    if (q->job->session_reset && !q->reset_told)
-        exchange_add_header(q->x, "Bulkhead-Session-Reset", "true");
-    q->reset_told = true;
-}
-
-static void start_stream(struct query *q, int64_t length)
-{
-    struct body_source src = {.ctx = q, .peek = body_peek, .consume = body_consume, .all = body_all};
-    q->head_sent = true;
-    tell_reset(q);
-    if (!q->schema) {
-        database_version_header(q->x, q->job->version);
-        exchange_add_header(q->x, "Content-Security-Policy", "sandbox");
-        exchange_add_header(q->x, "Vary", "Accept, Accept-Encoding");
-        if (q->form.coding != CODING_NONE)
-            exchange_add_header(q->x, "Content-Encoding", coding_name(q->form.coding));
-        if (q->job->truncated && q->form.format != FORMAT_JSON) /* JSON says so itself; known here only if it ended before the head left */
-            exchange_add_header(q->x, "Bulkhead-Truncated", "true");
-    }
-    exchange_stream(q->x, 200, negotiated_content_type(&q->form), length, &src);
-}
-
-/* ---- what the pool tells ---- */
-
-#define CLIENT_LEFT "the client left before it had the whole result"
-
-static bool ring_is_nearly_full(const struct job *job)
-{
-    return job->worker && ring_reader_ready(&job->worker->reader) > RING_BYTES - RING_BYTES / 4;
-}
-
-static void drop_ready(struct query *q)
-{
-    pool_consumed(q->pool, q->job, ring_reader_ready(&q->job->worker->reader));
-}
-
-static void on_data(struct job *job)
-{
-    struct query *q = job->owner;
-    if (!q->x)
-        return; /* being cancelled; what it wrote is dropped with it */
-    if (q->without_body) {
-        drop_ready(q);
-        return;
-    }
-    if (!q->head_sent) {
-        /* An HTTP/1.0 client gets a Content-Length whenever the result fits the ring. */
-        if (exchange_is_http10(q->x) && !ring_is_nearly_full(job))
-            return;
-        start_stream(q, -1);
-    } else {
-        exchange_resume(q->x);
-    }
-    /* The exchange may be gone now, and q with it only after the job's end: q->x says. */
-    if (q->x && job->state == JOB_RUNNING && exchange_is_blocked(q->x) && ring_is_nearly_full(job))
-        pool_client_is_slow(q->pool, job);
-}
-
-/* The length is the body's that a GET would have got. */
-static void answer_head(struct query *q)
-{
-    drop_ready(q);
-    struct exchange *x = q->x;
-    size_t length = q->job->bytes;
-    exchange_set_user(x, NULL);
-    job_set_state(q->job, JOB_DONE);
-    pool_release(q->pool, q->job);
-    finish(q);
-    exchange_answer(x, 200, "application/json", NULL, length);
-}
-
-/* The worker has done its part, and the whole result is in the ring. */
-static void deliver(struct query *q)
-{
-    const struct job *job = q->job;
-    if (q->without_body) {
-        answer_head(q);
-    } else if (q->head_sent) {
-        exchange_finish(q->x);
-    } else {
-        struct exchange *x = q->x;
-        start_stream(q, (int64_t)ring_reader_ready(&job->worker->reader));
-        exchange_tell(x); /* a small answer is out: its worker is for the next job, without another turn of the loop */
-    }
-}
-
-static void on_end(struct job *job)
-{
-    struct query *q = job->owner;
-    query_sample(q, clock_now_ns());
-    if (!q->x)
-        finish_cancelled(q, CLIENT_LEFT);
-    else if (q->admin && q->own_lane->writes)
-        admin_publish(q);
-    else
-        deliver(q);
-}
-
-void query_published(struct query *q, const struct error *err)
-{
-    struct exchange *x = q->x;
-    q->publishing = 0;
-    if (x && !err) {
-        deliver(q);
-        return;
-    }
-    /* Published is published, though nobody is there any more to hear of it. */
-    if (err)
-        q->job->error = *err;
-    count(q, err);
-    job_set_state(q->job, err ? JOB_FAILED : JOB_DONE);
-    pool_release(q->pool, q->job);
-    if (x)
-        exchange_problem(x, err, q->job->query_id);
-    finish(q);
-}
-
-static void on_failed(struct job *job)
-{
-    struct query *q = job->owner;
-    const struct error *e = &job->error;
+    const struct error *e = &q->job->error;
     if (e->code == ERR_TIMEOUT || e->code == ERR_WORKER_CRASHED || e->code == ERR_OUT_OF_MEMORY || e->code == ERR_INTERNAL)
-        log_event(&q->f->log, LOG_WARN, "query_failed", LOG_S("query_id", job->query_id), LOG_S("code", error_text(e->code)),
+        log_event(&q->f->log, LOG_WARN, "query_failed", LOG_S("query_id", q->job->query_id), LOG_S("code", error_text(e->code)),
                   LOG_S("stopped_by", stop_stage_text(e->stopped_by)), LOG_I("signal", e->signal), LOG_S("detail", e->detail));
-    count(q, e);
-    struct exchange *x = q->x;
-    if (x && q->head_sent)
-        exchange_abort(x);
-    else if (x) {
-        tell_reset(q);
-        exchange_problem(x, e, job->query_id);
-    }
-    finish(q);
 }
 
-static const struct job_events events = {.data = on_data, .end = on_end, .failed = on_failed};
-
-/* ---- what the HTTP server tells ---- */
-
-static void on_sent(struct asker *a)
+void query_fail(struct query *q, const struct error *err)
 {
-    struct query *q = (struct query *)a;
-    count(q, NULL);
-    job_set_state(q->job, JOB_DONE);
+    q->job->error = *err;
+    query_count(q, err);
+    job_set_state(q->job, err->code == ERR_CANCELLED ? JOB_CANCELLED : JOB_FAILED);
     pool_release(q->pool, q->job);
-    finish(q);
+    query_finish(q);
 }
-
-static void on_gone(struct asker *a)
-{
-    struct query *q = (struct query *)a;
-    q->x = NULL;
-    if (q->publishing)
-        return;
-    if (q->job->state == JOB_DELIVERING)
-        finish_cancelled(q, CLIENT_LEFT);
-    else
-        pool_cancel(q->pool, q->job, STOP_FOR_CANCEL); /* may end q */
-}
-
-/* ---- what others ask for ---- */
 
 void query_cancel(struct query *q)
 {
+    struct error err;
     if (q->publishing)
         return; /* in a moment it is done */
     if (q->job->state != JOB_DELIVERING) {
@@ -284,7 +110,8 @@ void query_cancel(struct query *q)
     }
     if (q->x)
         exchange_abort(q->x);
-    finish_cancelled(q, "the query was cancelled while its result was fetched");
+    error_set(&err, ERR_CANCELLED, "the query was cancelled while its result was fetched");
+    query_fail(q, &err);
 }
 
 /* ---- requests ---- */
@@ -293,7 +120,6 @@ static struct query *query_new(struct front *f, struct exchange *x)
 {
     struct query *q = calloc(1, sizeof *q);
     CHECK(q);
-    q->asker = (struct asker){.gone = on_gone, .sent = on_sent};
     q->f = f;
     q->x = x;
     q->pool = f->pool;
@@ -302,8 +128,8 @@ static struct query *query_new(struct front *f, struct exchange *x)
     traceparent_parse(exchange_header(x, "traceparent"), &q->trace);
     q->job = job_new();
     q->job->tenant = tenant_ref(caller.tenant);
-    q->job->events = &events;
     q->job->owner = q;
+    delivery_take(q);
     q->next = f->queries;
     if (f->queries)
         f->queries->prev = q;
@@ -406,13 +232,14 @@ static int read_request(struct query *q, struct query_request *r, struct error *
 /* A query that never became a job. */
 static void refuse(struct query *q, const struct error *err)
 {
-    count(q, err);
+    query_count(q, err);
     exchange_set_user(q->x, NULL);
     exchange_problem(q->x, err, q->job->query_id);
-    finish(q);
+    query_finish(q);
 }
 
-static void submit(struct query *q)
+/* 0, or -1: it is refused, and gone. */
+static int submit(struct query *q)
 {
     struct error err;
     struct front *f = q->f;
@@ -420,27 +247,30 @@ static void submit(struct query *q)
     if (!q->schema) {
         q->record = registry_add(f->registry, q->job->query_id, caller_of(f, q->x).key, q->job->sql, q->job->sql_len);
         q->record->live = q;
+        q->record->asynchronous = q->asynchronous;
         gone_note(&f->page->queries, gone_hash(q->record->key.high, q->record->key.low, q->record->owner));
     }
     if (pool_submit(q->pool, q->job, &err) == 0)
-        return;
+        return 0;
     if (q->record)
         registry_drop(f->registry, q->record);
     q->record = NULL;
     refuse(q, &err);
+    return -1;
 }
 
-static void post(struct query *q)
+/* The checked request becomes the job. */
+static int post(struct query *q)
 {
     struct front *f = q->f;
     struct query_request r;
     struct error err;
     if (set_id(q, &err) < 0 || read_request(q, &r, &err) < 0) {
         refuse(q, &err);
-        return;
+        return -1;
     }
     struct job *j = q->job;
-    int placed = q->admin ? admin_place(q, &r, &err) : query_place(q, &r, &err);
+    int placed = q->asynchronous && spool_check(f->spool, j->tenant, 1, &err) < 0 ? -1 : q->admin ? admin_place(q, &r, &err) : query_place(q, &r, &err);
     j->sql = r.sql;
     j->sql_len = r.sql_len;
     j->params = r.params;
@@ -455,19 +285,29 @@ static void post(struct query *q)
     j->big_numbers_as_text = r.big_numbers_as_text;
     free(r.session);
     free(r.sources);
-    if (placed < 0)
-        refuse(q, &err);
-    else
-        submit(q);
+    if (placed == 0)
+        return submit(q);
+    refuse(q, &err);
+    return -1;
 }
 
-void query_post(struct front *f, struct exchange *x) { post(query_new(f, x)); }
+void query_post(struct front *f, struct exchange *x) { (void)post(query_new(f, x)); }
+
+void query_post_asynchronous(struct front *f, struct exchange *x)
+{
+    struct query *q = query_new(f, x);
+    q->asynchronous = true;
+    q->job->class = JOB_BACKGROUND;
+    async_take(q);
+    if (post(q) == 0 && f->queries == q) /* the newest one, unless it has failed already */
+        async_accepted(q);
+}
 
 void query_admin(struct front *f, struct exchange *x)
 {
     struct query *q = query_new(f, x);
     q->admin = true;
-    post(q);
+    (void)post(q);
 }
 
 void query_schema(struct front *f, struct exchange *x)
@@ -483,5 +323,5 @@ void query_schema(struct front *f, struct exchange *x)
     if (j->timeout_ms > j->tenant->limits.timeout_max_ms)
         j->timeout_ms = j->tenant->limits.timeout_max_ms;
     j->format = FORMAT_RAW; /* with no SQL: the worker's own statement for the schema */
-    submit(q);
+    (void)submit(q);
 }

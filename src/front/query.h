@@ -3,6 +3,7 @@
 #include "front/front.h"
 #include "front/negotiate.h"
 #include "front/registry.h"
+#include "front/spool.h"
 #include "front/traceparent.h"
 
 #define QUERY_ID_HEADER "Bulkhead-Query-Id"
@@ -22,14 +23,32 @@ struct query {
     bool without_body;     /* HEAD: what the worker writes is counted and dropped */
     bool head_sent;
     bool reset_told;       /* Bulkhead-Session-Reset is on the answer */
+    bool asynchronous;     /* POST /v1/queries: nobody waits for it, its result is kept */
+    /* What of its result went into a file (query_spool.h). */
+    struct spool_file *file; /* NULL: none was made */
+    bool wants_room;       /* the worker waits until the file may grow */
+    int64_t file_end;      /* so much is in it, checked */
+    int64_t file_at;       /* so much of it was taken by the client */
+    int64_t slow_since_ns; /* the client takes hardly anything while the worker waits; 0: it does not */
+    uint64_t slow_at;      /* what it had taken then */
     struct address client;
     struct traceparent trace;
     struct query *next, *prev;
 };
 
+/* It is over; err: NULL for success. Counted and logged, once. */
+void query_count(struct query *q, const struct error *err);
+/* Closes its record, tells who waits for that, and frees it. Its job is over, and no worker's any more. */
+void query_finish(struct query *q);
+/* Its worker has done its part, and all the same the query fails with *err: counted, released, gone. */
+void query_fail(struct query *q, const struct error *err);
+/* The worker that it had for itself, if it had one, is needed no longer. */
+void query_leave_lane(struct query *q);
 /* Ends it as cancelled: at once when it does not run, by the kill ladder when it does. The query may be gone when this returns; its record
  * only if nobody has pinned it. */
 void query_cancel(struct query *q);
+/* A failure that operators should see gets a line of its own. */
+void query_log_failure(const struct query *q);
 /* What it wrote was published (err NULL), or was not and never will be. */
 void query_published(struct query *q, const struct error *err);
 /* It is over: its line in the log. err: NULL for success. */

@@ -3,7 +3,9 @@
 #include "front/admin.h"
 #include "front/front.h"
 #include "front/openapi.h"
+#include "front/results_http.h"
 #include "front/sessions_http.h"
+#include "front/tickets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,9 +27,13 @@ struct route {
 
 static const struct route routes[] = {
     {HTTP_M_POST, "/v1/query", query_post, .role = ROLE_READER},
+    {HTTP_M_POST, "/v1/queries", query_post_asynchronous, .role = ROLE_READER},
     {HTTP_M_GET, "/v1/queries", queries_list, .role = ROLE_READER},
     {HTTP_M_GET, "/v1/queries/{}", .handle_id = queries_get, .role = ROLE_READER},
     {HTTP_M_DELETE, "/v1/queries/{}", .handle_id = queries_delete, .role = ROLE_READER, .flags = UNMETERED},
+    {HTTP_M_GET, "/v1/queries/{}/result", .handle_id = results_get, .role = ROLE_READER},
+    {HTTP_M_POST, "/v1/queries/{}/ticket", .handle_id = tickets_post, .role = ROLE_READER},
+    {HTTP_M_GET, "/v1/tickets/{}", .handle_id = tickets_get},
     {HTTP_M_GET, "/v1/schema", query_schema, .role = ROLE_READER},
     {HTTP_M_POST, "/v1/sessions", sessions_post, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/sessions", sessions_list, .role = ROLE_ANALYST},

@@ -115,14 +115,38 @@ static void book(struct spool_file *f, int64_t bytes)
     f->account->bytes += bytes;
 }
 
-/* How much more may come, at most `want`. */
-static int64_t allowance(const struct spool_file *f, int64_t want)
+static bool is_somebody(const struct tenant *t) { return t && t->name[0]; }
+
+/* How much more may come, at most `want`. `mine`: what the tenant has. */
+static int64_t allowance(const struct spool *s, const struct tenant *t, int64_t mine, int64_t want)
 {
-    const struct spool_options *o = &f->spool->opts;
-    int64_t left = o->max_bytes - f->spool->bytes;
-    if (o->per_key_bytes > 0 && f->account->tenant && f->account->tenant->name[0] && o->per_key_bytes - f->account->bytes < left)
-        left = o->per_key_bytes - f->account->bytes;
+    const struct spool_options *o = &s->opts;
+    int64_t left = o->max_bytes - s->bytes;
+    if (o->per_key_bytes > 0 && is_somebody(t) && o->per_key_bytes - mine < left)
+        left = o->per_key_bytes - mine;
     return left < 0 ? 0 : left < want ? left : want;
+}
+
+int spool_check(const struct spool *s, const struct tenant *t, int64_t bytes, struct error *err)
+{
+    const struct account *a = s->accounts;
+    while (a && a->tenant != t)
+        a = a->next;
+    const struct spool_options *o = &s->opts;
+    if (o->max_bytes == 0)
+        return error_set(err, ERR_SPOOL_FULL, "this server keeps no results: spool.max_bytes is 0");
+    unsigned left = s->files < o->max_files ? o->max_files - s->files : 0;
+    if (left == 0 || (is_somebody(t) && a && a->files >= left))
+        return error_set(err, ERR_SPOOL_FULL, "the spool holds %u results, %u of them this key's, and has no place for one more", s->files, a ? a->files : 0);
+    int64_t mine = a ? a->bytes : 0;
+    if (allowance(s, t, mine, bytes) >= bytes)
+        return 0;
+    if (o->per_key_bytes > 0 && is_somebody(t) && o->per_key_bytes - mine < bytes)
+        error_set(err, ERR_SPOOL_FULL, "the results that wait for this key have reached spool.per_key_bytes (%lld)", (long long)o->per_key_bytes);
+    else
+        error_set(err, ERR_SPOOL_FULL, "the results that wait have reached spool.max_bytes (%lld)", (long long)o->max_bytes);
+    err->limit_bytes = o->per_key_bytes > 0 && is_somebody(t) && o->per_key_bytes < o->max_bytes ? o->per_key_bytes : o->max_bytes;
+    return -1;
 }
 
 /* ---- files ---- */
@@ -158,7 +182,7 @@ static int set_aside(int fd, int64_t offset, int64_t bytes)
 
 int64_t spool_extend(struct spool_file *f, int64_t more, int64_t least)
 {
-    int64_t n = allowance(f, more);
+    int64_t n = allowance(f->spool, f->account->tenant, f->account->bytes, more);
     if (n < least || n == 0)
         return 0;
     if (set_aside(f->fd, f->room, n) < 0) {
@@ -172,6 +196,8 @@ int64_t spool_extend(struct spool_file *f, int64_t more, int64_t least)
 
 struct spool_file *spool_open(struct spool *s, struct tenant *t, int64_t bytes, struct error *err)
 {
+    if (spool_check(s, t, bytes, err) < 0)
+        return NULL;
     auto_close int fd = make_file(s->dir_fd);
     if (fd < 0) {
         set_trouble(s, "cannot make a file in the spool directory");

@@ -10,6 +10,7 @@
 struct spool_options {
     int64_t max_bytes;     /* of all files together; 0: no spool */
     int64_t per_key_bytes; /* of one tenant's; 0: no limit of its own */
+    unsigned max_files;    /* each is a descriptor. One tenant has at most as many as are still free, so that others find some, too */
 };
 
 struct spool_figures {
@@ -30,6 +31,8 @@ struct spool_file;
  * unavailable when the directory can't be used. */
 struct spool_file *spool_open(struct spool *s, struct tenant *t, int64_t bytes, struct error *err);
 int spool_fd(const struct spool_file *f);
+/* 0 when a file with that many bytes can probably be had now; -1 with *err (spool_full). Makes nothing. */
+int spool_check(const struct spool *s, const struct tenant *t, int64_t bytes, struct error *err);
 /* A descriptor for writing only, the caller's; -1 with errno. */
 int spool_fd_for_writing(const struct spool_file *f);
 /* What may come into the file, in all. */

@@ -97,12 +97,19 @@ void pool_consumed(struct pool *p, struct job *job, size_t n);
  * over or released), which it may fill up to `bytes`. False: it can't be now; nothing has changed. Afterwards nothing may be consumed from the ring;
  * events->spooled tells that the file has taken its place. It may never be called, when the result ends first: then all is in the ring. */
 bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes);
+/* Whether its worker may be given a file at all: a session's may not, since a worker that was given one gets no further job. Then what is in the
+ * ring is for the front to copy. */
+bool pool_may_divert(const struct job *job);
+/* The worker says that it waits for room in the ring, and there is little: it will read an order at once. */
+bool pool_waits_for_room(const struct job *job);
+/* How much is in the file by now, checked; what can't be there yet is 0. A worker that lies is replaced. */
+int64_t pool_spooled_bytes(struct job *job);
+/* The job's worker was given a file, whether it took it or not: until events->buried it may still write there. */
+bool pool_was_handed_out(const struct job *job);
 /* The file may have so many bytes in all, not fewer than before. False: it can't be told now. */
 bool pool_grant(struct pool *p, struct job *job, int64_t bytes);
 /* Stops a job because of a limit: it fails with *err. */
 void pool_stop(struct pool *p, struct job *job, const struct error *err);
-/* The job's worker did what it must not do: it is replaced, and the job fails if it still runs. */
-void pool_cheated(struct job *job);
 /* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
 void pool_client_is_slow(struct pool *p, struct job *job);
 

@@ -9,19 +9,41 @@
 
 bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes)
 {
-    (void)p;
     struct pool_worker *w = job->worker;
-    if (job->state != JOB_RUNNING || !w || w->state != POOL_BUSY || job->spool.phase != SPOOL_NONE)
+    if (job->state != JOB_RUNNING || !w || w->state != POOL_BUSY || job->spool.phase != SPOOL_NONE || !pool_may_divert(job))
         return false;
     uint64_t base = w->reader.consumed;
     struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes};
     if (link_send_fd(w->link_fd, &m, worker_fd) < 0)
         return false; /* full, or broken: the latter is found by its event */
-    /* A session's worker goes on: all it could change later is results of the same key, and its state would go with it. */
-    w->spooled = w->kind != WORKER_KIND_SESSION;
+    w->spooled = true;
     job->spool = (struct job_spool){.phase = SPOOL_ASKED, .fd = fd, .reader = {.base = base, .limit = m.limit}};
+    pool_clock_goes_on(p, job); /* it has room now, or does not answer */
     return true;
 }
+
+/* A session's worker has to live on with what the session keeps there, and a writer's until its database is published. */
+bool pool_may_divert(const struct job *job)
+{
+    return job->worker && job->worker->kind != WORKER_KIND_SESSION && job->worker->kind != WORKER_KIND_WRITER;
+}
+
+bool pool_waits_for_room(const struct job *job)
+{
+    const struct pool_worker *w = job->worker;
+    return job->state == JOB_RUNNING && w && ring_reader_ready(&w->reader) > RING_BYTES / 2 && atomic_load(&w->ring.shared->waiting) != 0;
+}
+
+int64_t pool_spooled_bytes(struct job *job)
+{
+    if (job->spool.phase != SPOOL_ON)
+        return 0;
+    if (job->state == JOB_RUNNING && job->worker && job->worker->state == POOL_BUSY && !pool_refresh(job->worker))
+        pool_worker_doom(job->worker, DEATH_LINK);
+    return spool_offset(job->spool.reader.base, job->spool.reader.produced);
+}
+
+bool pool_was_handed_out(const struct job *job) { return job->worker && job->worker->spooled; }
 
 bool pool_grant(struct pool *p, struct job *job, int64_t bytes)
 {
@@ -96,10 +118,4 @@ void pool_on_want(struct pool_worker *w, const struct link_want *m)
         pool_worker_doom(w, DEATH_LINK);
     else
         job->events->want(job);
-}
-
-void pool_cheated(struct job *job)
-{
-    if (job->worker)
-        pool_worker_doom(job->worker, DEATH_LINK);
 }
