@@ -111,4 +111,3 @@ void proc_read(int32_t pid, struct proc_figures *ret);
 /* Descriptors of the front itself: those of others are not for it to see. */
 int proc_own_fds(void);
 /* Resident memory alone, which is quick to read; 0 when the process is gone. */
-int64_t proc_resident_bytes(int32_t pid);

@@ -42,17 +42,3 @@ void proc_read(int32_t pid, struct proc_figures *ret)
     ret->resident_bytes = (int64_t)pages * sysconf(_SC_PAGESIZE);
     ret->threads = (int)threads;
 }
-
-int64_t proc_resident_bytes(int32_t pid)
-{
-    char path[64], text[128];
-    long total = 0, resident = 0;
-    snprintf(path, sizeof path, "/proc/%d/statm", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (pid <= 0 || fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = 0;
-    return sscanf(text, "%ld %ld", &total, &resident) == 2 ? (int64_t)resident * sysconf(_SC_PAGESIZE) : 0;
-}

@@ -1,5 +1,6 @@
 /* What a living query costs and how far it is, from its job and its worker's /proc into its record. Runs in the front. */
 #include "core/clock.h"
+#include "core/resident.h"
 #include "front/admin.h"
 #include "front/query.h"
 
@@ -13,7 +14,7 @@ void query_sample(struct query *q, int64_t now_ns)
         return;
     if (now_ns - w->sampled_ns >= SAMPLE_NS) {
         w->sampled_ns = now_ns;
-        w->memory_bytes = proc_resident_bytes(w->pid);
+        w->memory_bytes = resident_bytes(w->pid);
         pool_note_cpu(q->job);
     }
     if (w->memory_bytes > q->job->memory_bytes)

@@ -1,6 +1,7 @@
 /* POST, GET, DELETE /v1/sessions, and queries that run in one or with sources of their own. Runs in the front. */
 #include "front/sessions_http.h"
 #include "core/clock.h"
+#include "core/resident.h"
 #include "core/units.h"
 #include "front/caller.h"
 #include "front/pool_setup.h"
@@ -48,7 +49,7 @@ static void put_session(struct buf *b, const struct session *s)
     buf_printf(b, ",\"idle_timeout_ms\":%" PRId64 ",\"idle_ms\":%" PRId64 ",\"queries\":%" PRIu64 ",\"resets\":%" PRIu64, s->idle_timeout_ms,
                session_state(s) == SESSION_BUSY ? 0 : (clock_now_ns() - s->used_ns) / NS_PER_MS, s->queries, s->resets);
     if (w)
-        buf_printf(b, ",\"memory_bytes\":%" PRId64 "}", proc_resident_bytes(w->pid));
+        buf_printf(b, ",\"memory_bytes\":%" PRId64 "}", resident_bytes(w->pid));
     else
         buf_puts(b, ",\"memory_bytes\":null}");
 }

@@ -88,6 +88,7 @@ struct job {
     int slot;                   /* which it ran in */
     int64_t cpu_from_ns, cpu_us; /* the worker's CPU clock at the start; what it has moved since */
     int64_t memory_bytes;       /* the most that was seen; 0: nobody looked */
+    int64_t memory_from_bytes;  /* its worker's at the start; 0: its tenant has no such limit */
     bool truncated;
     uint8_t cache;
     struct error error;

@@ -114,6 +114,7 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
 {
     fair_tick(p->fair, now_ns);
     pool_expire_queue(p, now_ns);
+    pool_memory_look(p);
     struct job *next;
     for (struct job *j = p->running.head; j; j = next) {
         next = j->next;

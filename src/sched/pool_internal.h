@@ -38,6 +38,9 @@ void pool_dispatch(struct pool *p);
 /* The job waits from now on; first: before its tenant's others. */
 void pool_enqueue(struct pool *p, struct job *job, bool first);
 void pool_expire_queue(struct pool *p, int64_t now_ns);
+/* pool_memory.c: the job has just been given its worker; all that run. */
+void pool_memory_begin(struct job *job);
+void pool_memory_look(struct pool *p);
 /* State or doom of the worker have changed: brings the list of idle ones and the counts up to date. */
 void pool_worker_noted(struct pool_worker *w);
 /* The worker's link has messages. */

@@ -67,6 +67,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     job->slot = (int)w->slot;
     job->version = w->version;
     job->cpu_from_ns = pool_cpu_ns(w);
+    pool_memory_begin(job);
     job->tries++;
     w->job = job;
     w->state = POOL_BUSY;

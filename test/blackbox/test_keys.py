@@ -380,6 +380,16 @@ class TestRate:
         assert query(server, short, sql=CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 400
         assert query(server, "alice", timeout="1s").status == 200
 
+    def test_a_key_s_memory_is_what_one_query_may_add(self, keyed, keys_file):
+        server = keyed()
+        small = new_key(keys_file, "small", "reader", "--memory", "40MB")
+        server.wait_log("keys_loaded", keys=4)
+        hungry = "SELECT count(DISTINCT x) FROM (SELECT 'so many bytes that no two of them share one: ' || range AS x FROM range(1200000))"
+        fields = query(server, small, sql=hungry).problem(507, "out_of_memory")
+        assert fields["limit_bytes"] == 40_000_000 and "of this key" in fields["detail"]
+        assert query(server, "alice", sql=hungry).data == [[1200000]]
+        assert query(server, small, sql="SELECT count(*) FROM range(100)").data == [[100]]
+
 
 class TestOthersQueries:
     """What is another key's does not exist, for everybody but an admin."""
