@@ -84,6 +84,11 @@ void stream_free(struct stream *s);
  * running" is not lost. Must be followed by engine_query. Without it, engine_query itself is that moment. */
 void engine_begin(struct engine *e);
 
+/* Whether engine_progress will know something of the queries that follow; it costs them a little. */
+void engine_track_progress(struct engine *e, bool on);
+/* How far the running query is, 0 to 1; < 0: unknown. From any thread. */
+double engine_progress(struct engine *e);
+
 /* Stops the running query soon, if it co-operates. From any thread, at any time; without a query running it does nothing to the next one. */
 void engine_interrupt(struct engine *e);
 

@@ -115,7 +115,9 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return -1;
     if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
-    if (o->session && engine_run(e, "SET allowed_configs=['TimeZone']", why, err) < 0)
+    /* What may be set under the lock: by ourselves, with each connection; and by a session's statement, as far as its grammar allows it. */
+    if (engine_run(e, o->session ? "SET allowed_configs=['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print']"
+                                 : "SET allowed_configs=['enable_progress_bar', 'enable_progress_bar_print']", why, err) < 0)
         return -1;
     return 0;
 }
@@ -170,6 +172,7 @@ static void disconnect(struct engine *e)
     if (e->con)
         duckdb_disconnect(&e->con);
     e->con = NULL;
+    e->tracked = false;
 }
 
 int engine_reconnect(struct engine *e, struct error *err)

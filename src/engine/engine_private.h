@@ -47,6 +47,7 @@ struct engine {
     struct attached sources[SOURCES_PER_SET];
     size_t source_count;
     bool spent;
+    bool tracked;            /* con keeps track of progress */
 
     /* The interrupting thread sees only these. The lock guards con being replaced and `running`. */
     pthread_mutex_t lock;

@@ -28,6 +28,24 @@ void engine_interrupt(struct engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
+void engine_track_progress(struct engine *e, bool on)
+{
+    struct error ignored; /* then nobody is told how far it is */
+    if (e->tracked == on || e->spent || !e->con)
+        return;
+    e->tracked = engine_run(e, on ? "SET enable_progress_bar=true; SET enable_progress_bar_print=false" : "SET enable_progress_bar=false", "progress", &ignored) == 0 && on;
+}
+
+double engine_progress(struct engine *e)
+{
+    double percentage = -1;
+    pthread_mutex_lock(&e->lock);
+    if (e->running && e->tracked && e->con)
+        percentage = duckdb_query_progress(e->con).percentage;
+    pthread_mutex_unlock(&e->lock);
+    return !(percentage >= 0) ? -1 : percentage > 100 ? 1 : percentage / 100;
+}
+
 bool engine_is_spent(const struct engine *e) { return e->spent; }
 
 static int check_cancelled(struct engine *e, struct error *err)

@@ -38,6 +38,8 @@ void query_update_record(struct record *rec)
         pool_note_cpu(rec->live->job);
     if (j->state == JOB_QUEUED && rec->live->admin)
         rec->progress = admin_copy_progress(rec->live);
+    else if (j->state == JOB_RUNNING)
+        rec->progress = pool_progress(j);
     rec->state = j->state == JOB_NEW ? JOB_QUEUED : j->state;
     rec->queue_us = ((j->started_ns ? j->started_ns : end) - j->submitted_ns) / 1000;
     rec->exec_us = j->exec_us ? j->exec_us : j->started_ns ? (end - j->started_ns) / 1000 : 0;

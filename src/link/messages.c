@@ -77,7 +77,7 @@ bool link_check(const union link_message *m, size_t len, enum link_side sender, 
     switch ((enum link_type)m->type) {
     case LINK_RUN:
         return terminated(m->run.query_id, sizeof m->run.query_id) && m->run.format < FORMAT_COUNT && m->run.coding < CODING_COUNT &&
-               m->run.ipc_coding < CODING_COUNT && m->run.big_numbers_as_text <= 1;
+               m->run.ipc_coding < CODING_COUNT && m->run.big_numbers_as_text <= 1 && m->run.progress <= 1;
     case LINK_SPOOL:
         return m->spool.base <= m->spool.limit;
     case LINK_END:

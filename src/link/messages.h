@@ -34,6 +34,7 @@ struct link_run {
     uint32_t session;      /* 1: what it leaves behind stays for the next one; then more than SELECT may run */
     uint32_t session_reset; /* 1: the answer says that what the session had before is lost */
     uint32_t big_numbers_as_text; /* JSON: integers beyond 2^53 and decimals as strings */
+    uint32_t progress; /* 1: it is wanted (ring_shared.progress) */
     uint32_t inline_bytes; /* the first doorbell comes when so many bytes are ready */
     char query_id[QUERY_ID_BYTES];
 };

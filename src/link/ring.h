@@ -17,6 +17,7 @@ struct ring_shared {
     _Alignas(64) _Atomic uint64_t produced;
     _Atomic uint32_t waiting; /* 1: the worker sleeps until it is told of space */
     _Atomic uint32_t taken;   /* the job the worker took up last: a job that was never taken may be run again elsewhere */
+    _Atomic uint32_t progress; /* of that job: 1 + millionths; 0: unknown */
     /* Written by the front. */
     _Alignas(64) _Atomic uint64_t consumed;
 };

@@ -113,6 +113,8 @@ void pool_stop(struct pool *p, struct job *job, const struct error *err);
 /* The worker can't go on because the client is slow: that time does not count against the timeout. pool_consumed ends it. */
 void pool_client_is_slow(struct pool *p, struct job *job);
 
+/* How far the job is, 0 to 1, as its worker says; < 0: unknown. */
+double pool_progress(const struct job *job);
 /* Brings job->cpu_us up to date, as long as its worker lives. */
 void pool_note_cpu(struct job *job);
 

@@ -287,6 +287,13 @@ static void exhausted_error(const struct control_died *m, struct error *ret)
 /* The worker's own word, and only ever about its own job. */
 static bool has_taken(const struct pool_worker *w, const struct job *job) { return atomic_load(&w->ring.shared->taken) == job->id; }
 
+double pool_progress(const struct job *job)
+{
+    const struct pool_worker *w = job->worker;
+    uint32_t said = job->state == JOB_RUNNING && w && has_taken(w, job) ? atomic_load(&w->ring.shared->progress) : 0;
+    return said == 0 || said > 1000001 ? -1 : (said - 1) / 1e6;
+}
+
 const struct job *pool_worker_job(const struct pool_worker *w) { return w->job && has_taken(w, w->job) ? w->job : NULL; }
 
 void pool_died(struct pool *p, const struct control_died *m)

@@ -24,6 +24,7 @@ static int run_query(struct worker *w, struct result_writer *r, struct error *er
         q.params = w->ring.request + run->sql_bytes;
         q.params_len = run->params_bytes;
     }
+    engine_track_progress(w->engine, run->progress);
     fault_point("run");
     r->stream = engine_query(w->engine, &q, err);
     if (!r->stream)
@@ -66,6 +67,7 @@ static int run_job(struct worker *w, const struct link_run *run)
 {
     struct error err = {0};
     struct result_writer r = {.worker = w, .run = run, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
+    atomic_store(&w->ring.shared->progress, 0);
     atomic_store(&w->ring.shared->taken, run->job);
     worker_set_job(w, run->job);
     int failed = run_query(w, &r, &err);

@@ -1,10 +1,23 @@
-/* The thread that waits for interrupts. It is the only one that takes INTERRUPT_SIGNAL, whose value names the job, so that a late signal
+/* The thread that waits for interrupts, and says now and then how far the job is. It is the only one that takes INTERRUPT_SIGNAL, whose value names the job, so that a late signal
  * never hits the next job. Runs in the worker. */
 #include "link/inherit.h"
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+
+/* How often it looks. The engine keeps track only where the front asked for it. */
+#define PROGRESS_S 1
+
+static void note_progress(struct worker *w)
+{
+    pthread_mutex_lock(&w->job_lock);
+    double done = w->job && w->engine ? engine_progress(w->engine) : -1;
+    if (done >= 0)
+        atomic_store(&w->ring.shared->progress, 1 + (uint32_t)(done * 1e6));
+    pthread_mutex_unlock(&w->job_lock);
+}
 
 static void *watch(void *arg)
 {
@@ -14,8 +27,12 @@ static void *watch(void *arg)
     sigaddset(&set, INTERRUPT_SIGNAL);
     for (;;) {
         siginfo_t info;
-        if (sigwaitinfo(&set, &info) < 0)
+        struct timespec wait = {.tv_sec = PROGRESS_S};
+        if (sigtimedwait(&set, &info, &wait) < 0) {
+            if (errno == EAGAIN)
+                note_progress(w);
             continue;
+        }
         uint32_t job = (uint32_t)info.si_value.sival_int;
         pthread_mutex_lock(&w->job_lock);
         if (job != 0 && w->job == job) {

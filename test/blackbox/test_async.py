@@ -413,6 +413,38 @@ class TestLimits:
                 assert fetch(s.client, query_id).json()["data"] == [[i]]
 
 
+class TestProgress:
+    def test_it_grows_while_a_table_is_read(self, make_db):
+        db = make_db().make("CREATE TABLE t AS SELECT i, md5(i::VARCHAR) AS h FROM range(1000000) t(i)")
+        with Server(db) as s:
+            query_id = start(s.client, "SELECT sum(length(md5(repeat(h, 1000)))) FROM t", timeout="300s")
+            seen = set()
+
+            def look():
+                r = s.client.get(f"/v1/queries/{query_id}").json()
+                if r["state"] == "running" and r["progress"] is not None:
+                    seen.add(r["progress"])
+                return len(seen) >= 3
+            wait_until(look, lambda: f"only {seen}", 120)
+            assert all(0 <= p <= 1 for p in seen)
+            s.client.request("DELETE", f"/v1/queries/{query_id}")
+            assert wait_over(s.client, query_id)["state"] == "cancelled"
+            assert result(s.client, "SELECT 1").status == 200
+            assert s.client.rows("SELECT 1") == [[1]]
+
+    def test_nobody_asked_for_that_of_a_synchronous_one(self, server, client):
+        mine = new_id()
+        c = client.start_query(CROSS_JOIN, headers={"Bulkhead-Query-Id": mine}, timeout="60s")
+        server.wait_running(mine)
+        stays(lambda: client.get(f"/v1/queries/{mine}").json()["progress"] is None, "it has one", for_s=1.5)
+        c.close()
+
+    def test_settings_of_the_engine_are_not_for_callers(self, client):
+        client.query("SET enable_progress_bar = true").problem(403, "forbidden")
+        with Session(client) as s:
+            s.query("SET enable_progress_bar = true").problem(403, "forbidden")
+
+
 class TestQueue:
     def test_interactive_queries_go_first_and_the_others_get_their_turn(self, items):
         with Server(items, set={"pool.workers": 2}) as s:
