@@ -52,6 +52,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .coding = job->coding,
                          .ipc_coding = job->ipc_coding,
                          .big_numbers_as_text = job->big_numbers_as_text,
+                         .profile = job->profile,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
     m.session = w->kind == WORKER_KIND_SESSION;
