@@ -55,6 +55,7 @@ struct engine_query {
     const char *params;    /* JSON text of an array or object, NULL: none */
     size_t params_len;
     bool session;          /* the connection stays as the statement leaves it, and session_grammar.h says what may run besides SELECT */
+    bool profile;          /* stream_profile is to tell what it cost; slower by some tens of microseconds, and uncached */
 };
 
 /* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is
@@ -78,6 +79,9 @@ struct parquet_copied {
  * before. Blocks until the end; meanwhile nobody else may touch the engine but by engine_interrupt. fd stays the caller's. 0, or -1 with *err: then what
  * was written is no whole file. */
 int stream_copy_parquet(struct stream *s, int fd, uint64_t rows_max, struct parquet_copied *ret, struct error *err);
+/* After the end of a stream whose query asked for it: what the engine counted. False: it did not, or the stream was left before its end. */
+struct result_profile;
+bool stream_profile(const struct stream *s, struct result_profile *ret);
 void stream_free(struct stream *s);
 
 /* Optional: from here on engine_interrupt hits the query that the next engine_query starts, so that a cancel between "accepted" and "engine

@@ -115,11 +115,11 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return -1;
     if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
-    /* What may be set under the lock: by ourselves, with each connection; and by a session's statement, as far as its grammar allows it. */
-    if (engine_run(e, o->session ? "SET allowed_configs=['TimeZone', 'enable_progress_bar', 'enable_progress_bar_print']"
-                                 : "SET allowed_configs=['enable_progress_bar', 'enable_progress_bar_print']", why, err) < 0)
-        return -1;
-    return 0;
+    /* What may be set under the lock: by ourselves, with each connection (the progress bar) or query (engine_profile.c); and the time zone by a
+     * session's statement, as far as its grammar allows it. Clients' statements set nothing else. */
+#define OURS "'enable_progress_bar', 'enable_progress_bar_print', 'enable_profiling'"
+    return engine_run(e, o->session ? "SET allowed_configs=['TimeZone', " OURS "]" : "SET allowed_configs=[" OURS "]", why, err);
+#undef OURS
 }
 
 struct engine *engine_open(const struct engine_options *o, struct error *err)

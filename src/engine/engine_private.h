@@ -20,6 +20,7 @@ struct stream {
     bool has_result, at_end;
     duckdb_data_chunk chunk; /* what stream_columns points into */
     bool chunk_is_new;       /* fetched, and not yet handed out */
+    bool profile;            /* the connection's profiler is on for it */
     bool session;            /* the connection stays as it is left */
     bool fresh_connection;   /* afterwards the connection must not serve another query */
     enum cache_use cache_use;
@@ -63,6 +64,8 @@ int engine_run(struct engine *e, const char *sql, const char *what_for, struct e
 
 /* The part of hardening that a writer has in the readers' place. */
 int engine_harden_writer(struct engine *e, const struct engine_options *o, struct error *err);
+/* engine_profile.c: turns the connection's profiler on or off. */
+int profile_set(struct engine *e, bool on, struct error *err);
 /* Runs a prepared statement of a text of `sql_len` bytes, whatever its kind, up to its first rows. The statement stays the caller's, and must
  * outlive the stream; the connection stays as the statement leaves it. NULL with *err. */
 struct stream *engine_stream_prepared(struct engine *e, duckdb_prepared_statement prepared, size_t sql_len, struct error *err);

@@ -183,6 +183,9 @@ static int stream_start(struct stream *s, const struct engine_query *q, struct e
 {
     struct engine *e = s->engine;
     s->session = q->session;
+    s->profile = q->profile;
+    if (s->profile && profile_set(e, true, err) < 0)
+        return -1;
     s->sql = q->sql;
     s->sql_len = q->sql_len;
     struct stmt *entry = stmt_cache_find(e->cache, q->sql, q->sql_len);
@@ -279,7 +282,9 @@ void stream_free(struct stream *s)
     if (s->stmt && s->stmt->param_count > 0)
         duckdb_clear_bindings(s->stmt->prepared);
     stmt_release(&s->own);
-    if (s->fresh_connection)
+    if (s->profile && s->session && profile_set(e, false, &ignored) < 0)
+        e->spent = true;
+    if (s->fresh_connection || (s->profile && !s->session))
         engine_reconnect(e, &ignored);
     else if (s->started && !s->at_end)
         end_query(e);

@@ -79,8 +79,8 @@ static const struct lane_events events = {.ready = on_ready, .failed = on_failed
 
 static int check_request(struct query *q, const struct query_request *r, struct error *err)
 {
-    if (r->session || r->sources || r->wait)
-        return error_set(err, ERR_BAD_REQUEST, "session, sources and wait are not for this request: it has a worker of its own");
+    if (r->session || r->sources || r->wait || r->profile)
+        return error_set(err, ERR_BAD_REQUEST, "session, sources, wait and profile are not for this request");
     if (q->form.format != FORMAT_JSON && q->form.format != FORMAT_NDJSON && q->form.format != FORMAT_CSV)
         return error_set(err, ERR_NOT_ACCEPTABLE, "this request is answered as json, ndjson or csv");
     q->form.coding = q->form.ipc_coding = CODING_NONE;

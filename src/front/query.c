@@ -176,7 +176,7 @@ static bool charset_is_utf8(const char *header)
 static int known_param(void *ctx, const char *name, const char *value)
 {
     (void)value;
-    static const char *const known[] = {"timeout", "format", "max_rows", "big_numbers", "session"};
+    static const char *const known[] = {"timeout", "format", "max_rows", "big_numbers", "session", "profile"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             return 0;
@@ -210,7 +210,7 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
         if (exchange_each_param(x, known_param, err) < 0)
             return -1;
         struct query_texts texts = {exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
-                                    exchange_param(x, "big_numbers"), exchange_param(x, "session")};
+                                    exchange_param(x, "big_numbers"), exchange_param(x, "session"), exchange_param(x, "profile")};
         return query_request_from_text(body, len, &texts, &limits, r, err);
     }
     return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type %s%.60s%s is not supported; send application/json, text/plain or application/sql",
@@ -283,6 +283,7 @@ static int post(struct query *q)
     j->coding = q->form.coding;
     j->ipc_coding = q->form.ipc_coding;
     j->big_numbers_as_text = r.big_numbers_as_text;
+    j->profile = r.profile;
     free(r.session);
     free(r.sources);
     if (placed == 0)

@@ -44,6 +44,11 @@ static void add_result(struct line *l, const struct query *q)
     add(l, LOG_I("bytes", (int64_t)j->bytes));
     if (j->memory_bytes > 0)
         add(l, LOG_I("memory_bytes", j->memory_bytes));
+    if (j->profiled) {
+        add(l, LOG_I("rows_scanned", (int64_t)j->rows_scanned));
+        add(l, LOG_I("spill_bytes", (int64_t)j->spill_bytes));
+        add(l, LOG_I("peak_memory_bytes", (int64_t)j->peak_memory_bytes));
+    }
     add(l, LOG_I("worker", j->slot));
     if (j->state == JOB_DONE || j->state == JOB_DELIVERING)
         add(l, LOG_S("cache", cache[j->cache < 3 ? j->cache : 0]));

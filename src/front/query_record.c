@@ -46,6 +46,10 @@ void query_update_record(struct record *rec)
     rec->rows = j->rows;
     rec->bytes = j->bytes;
     rec->memory_bytes = j->memory_bytes;
+    rec->profiled = j->profiled;
+    rec->rows_scanned = j->rows_scanned;
+    rec->spill_bytes = j->spill_bytes;
+    rec->peak_memory_bytes = j->peak_memory_bytes;
     rec->cpu_us = j->started_ns ? j->cpu_us : -1;
     if (j->started_ns)
         rec->worker = j->slot;

@@ -157,8 +157,12 @@ static int take(const char *key, json_t *v, const struct query_limits *limits, s
         r->wait = json_is_true(v);
         return json_is_boolean(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "wait must be true or false");
     }
+    if (strcmp(key, "profile") == 0) {
+        r->profile = json_is_true(v);
+        return json_is_boolean(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "profile must be true or false");
+    }
     return error_set(err, ERR_BAD_REQUEST,
-                     "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait", key);
+                     "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait, profile", key);
 }
 
 /* Written out again, parameters may be longer than they came: 1e-7 takes 22 bytes. */
@@ -221,6 +225,9 @@ int query_request_from_text(const char *body, size_t len, const struct query_tex
         ok = set_big_numbers(texts->big_numbers, &r, err);
     if (ok == 0 && texts->session)
         ok = set_session(texts->session, &r);
+    if (ok == 0 && texts->profile && strcmp(texts->profile, "0") != 0 && strcmp(texts->profile, "1") != 0)
+        ok = error_set(err, ERR_BAD_REQUEST, "profile must be 0 or 1");
+    r.profile = texts->profile && texts->profile[0] == '1';
     if (ok == 0 && texts->max_rows && (units_parse_int(texts->max_rows, &rows) || rows < 1))
         ok = error_set(err, ERR_BAD_REQUEST, "max_rows must be a whole number greater than 0");
     if (ok < 0) {

@@ -24,6 +24,7 @@ struct query_request {
     char *session; /* malloc'd; NULL: none */
     char *sources; /* malloc'd, a set (core/source.h); NULL: none */
     bool wait;     /* for the session's turn */
+    bool profile;
 };
 
 /* What statement and parameters may have together: a worker has room for so much (link/ring.h). */
@@ -33,7 +34,7 @@ int64_t query_request_bytes(const struct query_limits *limits);
 int query_request_from_json(const char *body, size_t len, const struct query_limits *limits, struct query_request *ret, struct error *err);
 /* Values of the query string; NULL: absent. */
 struct query_texts {
-    const char *timeout, *format, *max_rows, *big_numbers, *session;
+    const char *timeout, *format, *max_rows, *big_numbers, *session, *profile;
 };
 int query_request_from_text(const char *body, size_t len, const struct query_texts *texts, const struct query_limits *limits,
                             struct query_request *ret, struct error *err);

@@ -328,6 +328,9 @@ bool record_write(const struct record *rec, struct buf *b)
         buf_printf(b, ",\"cpu_ms\":%.3f", (double)rec->cpu_us / 1e3);
     else
         buf_puts(b, ",\"cpu_ms\":null");
+    if (rec->profiled)
+        buf_printf(b, ",\"profile\":{\"rows_scanned\":%" PRIu64 ",\"spill_bytes\":%" PRIu64 ",\"peak_memory_bytes\":%" PRIu64 "}", rec->rows_scanned,
+                   rec->spill_bytes, rec->peak_memory_bytes);
     put_name(b, "stopped_by", stopped_by(rec));
     put_error(b, rec);
     return buf_puts(b, "}");

@@ -39,6 +39,8 @@ struct record {
     int worker;                /* the slot; -1: none yet */
     int64_t memory_bytes;      /* most that was seen of its worker; 0: unknown */
     int64_t cpu_us;            /* -1: unknown */
+    bool profiled;             /* it asked for it, and the engine has told: */
+    uint64_t rows_scanned, spill_bytes, peak_memory_bytes;
     double progress;           /* 0 to 1; < 0: unknown */
 
     struct query *live;        /* while it is not over */

@@ -35,6 +35,7 @@ struct link_run {
     uint32_t session_reset; /* 1: the answer says that what the session had before is lost */
     uint32_t big_numbers_as_text; /* JSON: integers beyond 2^53 and decimals as strings */
     uint32_t progress; /* 1: it is wanted (ring_shared.progress) */
+    uint32_t profile;      /* 1: END tells what the engine counted */
     uint32_t inline_bytes; /* the first doorbell comes when so many bytes are ready */
     char query_id[QUERY_ID_BYTES];
 };
@@ -82,7 +83,9 @@ struct link_end {
     uint8_t truncated;
     uint8_t cache; /* enum cache_use's value */
     uint8_t spent; /* the engine must not serve another query */
-    uint8_t pad[5];
+    uint8_t profiled; /* the next three are known */
+    uint8_t pad[4];
+    uint64_t rows_scanned, spill_bytes, peak_memory_bytes;
 };
 
 struct link_fail {

@@ -23,11 +23,21 @@ struct result_head {
     bool session_reset;   /* likewise: the session lost what it had */
 };
 
+/* What the engine counted of a query that asked for it. */
+struct result_profile {
+    bool known;
+    uint64_t rows_scanned;      /* from tables and files */
+    uint64_t spill_bytes;       /* the most on disk at a time */
+    uint64_t peak_memory_bytes; /* of the engine's buffers */
+    int64_t cpu_us;             /* all its threads, in operators */
+};
+
 struct result_tail {
     uint64_t rows;
     bool truncated;
     int64_t queue_us;
     int64_t exec_us;
+    struct result_profile profile;
 };
 
 struct encoder;

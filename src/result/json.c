@@ -72,12 +72,29 @@ static uint8_t *put_ms(uint8_t *p, const char *name, int64_t us)
     return number_put_decimal(p + n, us, 3, true);
 }
 
+static uint8_t *put_count(uint8_t *p, const char *name, uint64_t count)
+{
+    size_t n = strlen(name);
+    memcpy(p, name, n);
+    return number_put_u64(p + n, count);
+}
+
+static uint8_t *put_profile(uint8_t *p, const struct result_profile *profile)
+{
+    p = put_count(p, ",\"profile\":{\"rows_scanned\":", profile->rows_scanned);
+    p = put_ms(p, ",\"cpu_ms\":", profile->cpu_us);
+    p = put_count(p, ",\"spill_bytes\":", profile->spill_bytes);
+    p = put_count(p, ",\"peak_memory_bytes\":", profile->peak_memory_bytes);
+    *p++ = '}';
+    return p;
+}
+
 static int end(struct encoder *e, struct sink *sink, const struct result_tail *tail)
 {
     (void)e;
     if (json_put_literal(sink, "],\"rows\":") < 0)
         return -1;
-    uint8_t *p = sink_reserve(sink, 160);
+    uint8_t *p = sink_reserve(sink, 400);
     if (!p)
         return -1;
     p = number_put_u64(p, tail->rows);
@@ -85,6 +102,8 @@ static int end(struct encoder *e, struct sink *sink, const struct result_tail *t
     memcpy(p, truncated, strlen(truncated));
     p = put_ms(p + strlen(truncated), "\"queue_ms\":", tail->queue_us);
     p = put_ms(p, ",\"exec_ms\":", tail->exec_us);
+    if (tail->profile.known)
+        p = put_profile(p, &tail->profile);
     memcpy(p, "}}\n", 3);
     sink->pos = p + 3;
     return 0;

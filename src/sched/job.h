@@ -62,6 +62,7 @@ struct job {
     uint32_t coding, ipc_coding; /* enum result_coding: of the body; of the buffers inside an Arrow stream */
     uint64_t max_bytes; /* of the result, as it leaves; 0: no limit */
     bool big_numbers_as_text;
+    bool profile;      /* the engine is to count what it costs */
     bool session_reset; /* set when it starts: what the session had before is lost */
     enum job_class class;
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
@@ -84,6 +85,8 @@ struct job {
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;
+    bool profiled;              /* these three are known */
+    uint64_t rows_scanned, spill_bytes, peak_memory_bytes;
     /* What it cost its worker. */
     int slot;                   /* which it ran in */
     int64_t cpu_from_ns, cpu_us; /* the worker's CPU clock at the start; what it has moved since */

@@ -53,6 +53,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
                          .ipc_coding = job->ipc_coding,
                          .big_numbers_as_text = job->big_numbers_as_text,
                          .progress = job->class == JOB_BACKGROUND,
+                         .profile = job->profile,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
     m.session = w->kind == WORKER_KIND_SESSION;

@@ -173,6 +173,10 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     int64_t most_us = (job->finished_ns - job->started_ns) / 1000;
     job->exec_us = m->exec_us < most_us ? m->exec_us : most_us;
     job->truncated = m->truncated;
+    job->profiled = m->profiled;
+    job->rows_scanned = m->rows_scanned;
+    job->spill_bytes = m->spill_bytes;
+    job->peak_memory_bytes = m->peak_memory_bytes;
     job->cache = m->cache;
     p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
     w->state = POOL_DRAINING;

@@ -15,7 +15,7 @@ static int run_query(struct worker *w, struct result_writer *r, struct error *er
     const struct link_run *run = r->run;
     if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || !result_can((enum result_format)run->format))
         return error_set(err, ERR_INTERNAL, "a request of impossible size or format");
-    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes, .session = run->session};
+    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes, .session = run->session, .profile = run->profile};
     if (run->format == FORMAT_RAW) { /* the front has no SQL of its own: an answer made by SQL is asked for without one */
         q.sql = engine_schema_sql();
         q.sql_len = strlen(q.sql);
@@ -47,7 +47,11 @@ static int answer(struct worker *w, struct result_writer *r, int failed, const s
                          .exec_us = r->tail.exec_us,
                          .truncated = r->tail.truncated,
                          .cache = (uint8_t)stream_cache_use(r->stream),
-                         .spent = spent};
+                         .spent = spent,
+                         .profiled = r->tail.profile.known,
+                         .rows_scanned = r->tail.profile.rows_scanned,
+                         .spill_bytes = r->tail.profile.spill_bytes,
+                         .peak_memory_bytes = r->tail.profile.peak_memory_bytes};
     return worker_send(w, &m);
 }
 

@@ -27,7 +27,11 @@ static int publish(void *ctx)
     return 0;
 }
 
-static void ended(struct result_writer *r) { r->tail.exec_us = (clock_now_ns() - r->started_ns) / 1000; }
+static void ended(struct result_writer *r)
+{
+    r->tail.exec_us = (clock_now_ns() - r->started_ns) / 1000;
+    (void)stream_profile(r->stream, &r->tail.profile);
+}
 
 static int encoder_make(struct result_writer *r, struct error *err)
 {
