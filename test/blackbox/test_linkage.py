@@ -65,3 +65,18 @@ def test_layers_include_only_what_is_below_them():
             if other in LAYERS and other != layer and other not in LAYERS[layer]:
                 wrong.append(f"{path.relative_to(ROOT)} includes {other}/")
     assert not wrong, wrong
+
+
+# Who may ask for the time of day, and for what: it jumps. Every deadline, timeout and duration is measured by the monotonic clock.
+TIME_OF_DAY = {
+    "core/log.c": "stamps", "front/http_server.c": "the Date header", "front/registry.c": "submitted_at", "session/sessions.c": "created_at, expires_at",
+    "front/auth.c": "expiry of keys", "front/front_main.c": "expiry of keys", "supervisor/tls_source.c": "expiry of certificates",
+    "supervisor/database_watch.c": "ages of files", "front/database.c": "ages of files", "publish/backup.c": "names", "publish/lock.c": "shown to people",
+    "cli/cmd_key.c": "dates of keys", "front/tickets.c": "expires_at",
+}
+
+
+def test_deadlines_do_not_go_by_the_time_of_day():
+    asking = {str(p.relative_to(ROOT / "src")) for p in [*ROOT.glob("src/*/*.c"), *ROOT.glob("src/*/*.h")]
+              if re.search(r"\btime\(NULL\)|CLOCK_REALTIME|\bgettimeofday\b", p.read_text(errors="replace"))}
+    assert asking <= set(TIME_OF_DAY), asking - set(TIME_OF_DAY)
