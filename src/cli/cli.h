@@ -14,3 +14,4 @@ int cmd_top(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_rollback(int argc, char **argv);
 int cmd_recover(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);

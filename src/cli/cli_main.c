@@ -10,7 +10,7 @@
 
 struct command {
     const char *name;
-    int (*run)(int argc, char **argv); /* NULL: named by the contract, not built yet */
+    int (*run)(int argc, char **argv);
     const char *help;
 };
 
@@ -21,7 +21,7 @@ static const struct command commands[] = {
     {"import", cmd_import, "change a database under its readers: a script, or a table's files"},
     {"rollback", cmd_rollback, "publish the version of a database before"},
     {"recover", cmd_recover, "deal with a write-ahead log that was left behind"},
-    {"doctor", NULL, "try every protection live"},
+    {"doctor", cmd_doctor, "try every protection live"},
     {"key", cmd_key, "make, list and revoke API keys"},
     {"top", cmd_top, "live view of workers and queries"},
 };
@@ -31,7 +31,7 @@ static void usage(FILE *out)
 {
     fprintf(out, "usage: bulkhead COMMAND [ARGUMENTS]\n\nDuckDB for many users, behind a process boundary.\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-9s %s%s\n", commands[i].name, commands[i].help, commands[i].run ? "" : " (not built yet)");
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
     fprintf(out, "\n`bulkhead COMMAND --help` tells more; `bulkhead --version` prints the version.\n");
 }
 
@@ -54,14 +54,9 @@ int cli_main(int argc, char **argv)
         printf("bulkhead %s\n", BULKHEAD_VERSION);
         return 0;
     }
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, name) != 0)
-            continue;
-        if (commands[i].run)
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
             return commands[i].run(argc - 1, argv + 1);
-        fprintf(stderr, "bulkhead %s: not built yet\n", name);
-        return 2;
-    }
     if (name[0])
         fprintf(stderr, "bulkhead: unknown command '%s'; `bulkhead --help` lists them\n", name);
     else

@@ -22,12 +22,11 @@
 /* A killed process that has not ended by then hangs in the kernel: init will reap it. */
 #define END_LIMIT_MS 10000
 
-static int spawn(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, struct error *err)
+static int spawn(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, bool probe, struct error *err)
 {
-    char directory[4096];
     struct users users = users_choose();
     uid_t uid = write ? 0 : users_of_worker(&users, 0); /* a writer's file belongs to whoever calls */
-    if (!scratch_make(&w->scratch, WORKER_ID, uid, directory, sizeof directory))
+    if (!scratch_make(&w->scratch, WORKER_ID, uid, w->scratch_directory, sizeof w->scratch_directory))
         return error_set(err, ERR_UNAVAILABLE, "cannot make a directory below %s: %s", w->scratch.root, strerror(errno));
     char *executable = worker_executable();
     if (!executable)
@@ -41,7 +40,8 @@ static int spawn(struct query_worker *w, const struct config *cfg, const struct 
                                .executable = executable,
                                .config_fd = config_fd,
                                .request_bytes = ring_request_bytes(cfg->limits.max_sql_bytes),
-                               .scratch_directory = directory,
+                               .scratch_directory = w->scratch_directory,
+                               .probe = probe,
                                .uid = uid};
     if (write) {
         plan.write_mode = write->mode;
@@ -139,8 +139,10 @@ static int read_status(struct query_worker *w, struct error *err)
     if (n <= 0)
         return 0; /* it died before a word: its pidfd tells */
     record[n] = 0;
-    if (record[0] == 'R')
+    if (record[0] == 'R') {
+        layers_read(&w->layers, LAYER_OF_WORKER, record + 1);
         return 1;
+    }
     return error_set(err, ERR_UNAVAILABLE, "%s", record + 1);
 }
 
@@ -171,31 +173,36 @@ static int wait_ready(struct query_worker *w, int signal_fd, struct error *err)
     }
 }
 
-static int start(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd, struct error *err)
+static int start(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, bool probe, int signal_fd,
+                 struct error *err)
 {
     *w = (struct query_worker){.ends = {CHILD_NONE, -1, -1, -1, -1, 0}, .scratch = SCRATCH_NONE, .cap = WORKER_CAP_NONE};
     struct log quiet = {.level = LOG_ERROR, .format = LOG_TEXT, .role = "query"};
-    struct layers layers = {0};
     caps_open(&w->caps, cfg, &quiet);
-    caps_report(&w->caps, cfg->pool.cpu_cap, &layers);
-    layers_set(&layers, LAYER_SCRATCH_QUOTA, LAYER_OFF, "the commands do not watch it");
-    if (layers_require(&layers, LAYER_OF_SUPERVISOR, &cfg->sandbox.require, err) < 0)
+    caps_report(&w->caps, cfg->pool.cpu_cap, &w->layers);
+    layers_set(&w->layers, LAYER_SCRATCH_QUOTA, LAYER_OFF, "the commands do not watch it");
+    if (!probe && layers_require(&w->layers, LAYER_OF_SUPERVISOR, &cfg->sandbox.require, err) < 0)
         return -1;
     if (scratch_open(&w->scratch, cfg->pool.scratch_directory, cfg->pool.scratch_limit_bytes, &quiet, err) < 0 ||
-        spawn(w, cfg, write, err) < 0)
+        spawn(w, cfg, write, probe, err) < 0)
         return -1;
     return wait_ready(w, signal_fd, err);
 }
 
 int query_worker_start(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err)
 {
-    return start(w, cfg, NULL, signal_fd, err);
+    return start(w, cfg, NULL, false, signal_fd, err);
+}
+
+int query_worker_start_probe(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err)
+{
+    return start(w, cfg, NULL, true, signal_fd, err);
 }
 
 int query_worker_start_writer(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd,
                               struct error *err)
 {
-    return start(w, cfg, write, signal_fd, err);
+    return start(w, cfg, write, false, signal_fd, err);
 }
 
 void query_worker_stop(struct query_worker *w)

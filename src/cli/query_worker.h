@@ -2,6 +2,7 @@
 #pragma once
 #include "core/config.h"
 #include "core/errors.h"
+#include "core/layers.h"
 #include "link/ring.h"
 #include "supervisor/caps.h"
 #include "supervisor/scratch.h"
@@ -12,12 +13,14 @@
 struct query_worker {
     struct worker_ends ends;
     struct scratch scratch;
+    char scratch_directory[4096];   /* its own; "": none */
     struct caps caps;
     struct worker_cap cap;
     bool passed_cap;                /* it was killed for its memory, by us */
     struct ring ring;
     char words[QUERY_WORKER_WORDS]; /* the first of what it printed; for the report of a crash */
     size_t words_len;
+    struct layers layers;           /* of its sandbox, as it reported them when it was ready, and of its caps */
     bool has_ended;
     struct child_end end;           /* how, once has_ended */
 };
@@ -35,6 +38,8 @@ int query_worker_start(struct query_worker *w, const struct config *cfg, int sig
 /* The same for a worker that opens cfg's database for writing. */
 int query_worker_start_writer(struct query_worker *w, const struct config *cfg, const struct query_worker_write *write, int signal_fd,
                               struct error *err);
+/* The same for one that tries its walls (worker/probe.h), with the pool's settings. */
+int query_worker_start_probe(struct query_worker *w, const struct config *cfg, int signal_fd, struct error *err);
 /* Keeps what it printed; nothing of that is shown while all goes well. */
 void query_worker_listen(struct query_worker *w);
 /* How often query_worker_watch is to be called while it works, in ms; -1: never. */

@@ -83,16 +83,41 @@ static void set_from(char from[MACHINE_FROM_BYTES], int version, const char *gro
     snprintf(from, MACHINE_FROM_BYTES, "cgroup v%d %s%s %s", version, cut ? "..." : "", cut ? group + len - room : group, file);
 }
 
-static void limit_memory(struct probe *p, int version, const struct cgroup_place *at, const char *group, const char *file)
+/* A file's number; -1: there is none, and no such limit. */
+static int64_t read_number(const struct probe *p, const struct cgroup_place *at, const char *group, const char *file)
 {
     char *text = read_value(p, at, group, file);
     const char *end;
-    int64_t bytes;
-    if (text && parse_number(text, &bytes, &end) && at_end(end) && bytes < p->m.memory_bytes) {
+    int64_t n;
+    bool good = text && parse_number(text, &n, &end) && at_end(end);
+    free(text);
+    return good ? n : -1;
+}
+
+static void limit_memory(struct probe *p, int version, const struct cgroup_place *at, const char *group, const char *file)
+{
+    int64_t bytes = read_number(p, at, group, file);
+    if (bytes >= 0 && bytes < p->m.memory_bytes) {
         p->m.memory_bytes = bytes;
         set_from(p->m.memory_from, version, group, file);
     }
-    free(text);
+}
+
+static void limit_swap(struct probe *p, int version, const char *group, const char *file, int64_t bytes)
+{
+    if (bytes >= 0 && bytes < p->m.swap_bytes) {
+        p->m.swap_bytes = bytes;
+        set_from(p->m.swap_from, version, group, file);
+    }
+}
+
+/* Version 1 limits memory and swap together. */
+static void limit_swap_v1(struct probe *p, const struct cgroup_place *at, const char *group)
+{
+    static const char both_name[] = "memory.memsw.limit_in_bytes";
+    int64_t both = read_number(p, at, group, both_name), memory = read_number(p, at, group, "memory.limit_in_bytes");
+    if (both >= 0 && memory >= 0)
+        limit_swap(p, 1, group, both_name, both > memory ? both - memory : both < p->m.memory_bytes ? 0 : -1);
 }
 
 /* Part of a core counts as a whole one: a worker more that waits now and then is cheaper than a core that nobody uses. */
@@ -137,10 +162,12 @@ static void limit_group(struct probe *p, enum cgroup_tree tree, const struct cgr
         limit_memory(p, 2, at, group, "memory.max");
         /* Above it the kernel does not kill but throttles and reclaims without end, which queries take for a hang. */
         limit_memory(p, 2, at, group, "memory.high");
+        limit_swap(p, 2, group, "memory.swap.max", read_number(p, at, group, "memory.swap.max"));
         limit_cpus_v2(p, at, group);
         break;
     case CGROUP_V1_MEMORY:
         limit_memory(p, 1, at, group, "memory.limit_in_bytes");
+        limit_swap_v1(p, at, group);
         break;
     case CGROUP_V1_CPU:
         limit_cpus_v1(p, at, group);
@@ -198,29 +225,39 @@ static int64_t affinity(void)
     return online > 0 ? online : 1;
 }
 
-/* "MemTotal:       16000000 kB" */
-static int machine_memory(const char *root, int64_t *ret_bytes, struct error *err)
+/* "MemTotal:       16000000 kB", behind the key. */
+static bool parse_kib(const char *text, const char *key, int64_t *ret_bytes)
+{
+    const char *at = strstr(text, key), *end;
+    int64_t kib;
+    if (!at || !parse_number(at + strlen(key) + strspn(at + strlen(key), " \t"), &kib, &end) || strncmp(end, " kB", 3) != 0 || kib > INT64_MAX / 1024)
+        return false;
+    *ret_bytes = kib * 1024;
+    return true;
+}
+
+static int machine_memory(const char *root, int64_t *ret_bytes, int64_t *ret_swap_bytes, struct error *err)
 {
     static const char name[] = "/proc/meminfo", key[] = "MemTotal:";
     char *text = read_proc(root, name);
     int failed = errno;
     if (!text)
         return error_set(err, ERR_UNAVAILABLE, "%s%s: the machine's memory can't be read: %s", root, name, strerror(failed));
-    const char *at = strstr(text, key), *end;
-    int64_t kib;
-    bool good = at && parse_number(at + strlen(key) + strspn(at + strlen(key), " \t"), &kib, &end) && !strncmp(end, " kB", 3) && kib > 0 &&
-                kib <= INT64_MAX / 1024;
+    int64_t bytes;
+    bool good = parse_kib(text, key, &bytes) && bytes > 0;
+    *ret_swap_bytes = 0;
+    (void)parse_kib(text, "SwapTotal:", ret_swap_bytes);
     free(text);
     if (!good)
         return error_set(err, ERR_UNAVAILABLE, "%s%s: the machine's memory can't be read: no %s", root, name, key);
-    *ret_bytes = kib * 1024;
+    *ret_bytes = bytes;
     return 0;
 }
 
 int limits_probe(struct machine *ret, const char *root, int64_t affinity_cpus, struct error *err)
 {
-    struct probe p = {.root = root, .m = {.cpus_from = "affinity", .memory_from = "machine"}};
-    if (machine_memory(root, &p.m.memory_bytes, err) < 0)
+    struct probe p = {.root = root, .m = {.cpus_from = "affinity", .memory_from = "machine", .swap_from = "machine"}};
+    if (machine_memory(root, &p.m.memory_bytes, &p.m.swap_bytes, err) < 0)
         return -1;
     p.m.cpus = affinity_cpus > 0 ? affinity_cpus : affinity();
     limit_cgroups(&p);

@@ -18,7 +18,8 @@ static inline const char *worker_kind_text(enum worker_kind kind)
 
 /* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID DATA_BYTES KIND
  * UID: the user to become; 0: none. DATA_BYTES: its RLIMIT_DATA; 0: none.
- * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; or "write" MODE READ_PATH...: it opens the
+ * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; "probe": it serves no
+ * query but tries its walls (`bulkhead doctor`, worker/probe.h); or "write" MODE READ_PATH...: it opens the
  * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself), look (the
  * database itself, read-only: it ends with WORKER_EXIT_WRITES when the script would write). READ_PATH:
  * files that the script may read besides, absolute; directories end in a slash.

@@ -75,7 +75,7 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
     const char **argv = calloc(reads + WORKER_ARGUMENTS + 2, sizeof *argv);
     CHECK(argv);
     const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data,
-                                 plan->write_mode ? "write" : plan->dedicated ? "dedicated" : "pool"};
+                                 plan->write_mode ? "write" : plan->probe ? "probe" : plan->dedicated ? "dedicated" : "pool"};
     for (; n < sizeof first / sizeof first[0]; n++)
         argv[n] = first[n];
     if (plan->write_mode) {

@@ -25,6 +25,7 @@ struct worker_plan {
     bool share_stderr;      /* print on our stderr instead of a pipe */
     int broker_fd;          /* a channel to the broker; -1: none. Stays the caller's */
     bool dedicated;         /* not for the pool (enum worker_kind) */
+    bool probe;             /* it tries its walls instead of serving */
     const void *grants;     /* link/grants.h; at most GRANTS_MAX_BYTES */
     size_t grants_bytes;
     const char *write_mode; /* "copy", "in-place" (link/inherit.h); NULL: it serves readers */

@@ -201,8 +201,8 @@ static int open_inside(struct worker *w, struct start *s, const struct start_arg
     return engine_lock(w->engine, err);
 }
 
-int worker_start(struct worker *w, const struct start_arguments *a, struct layers *l, struct engine_options *ret_again, char *ret_kind,
-                 struct error *err)
+int worker_start(struct worker *w, const struct start_arguments *a, struct layers *l, struct engine_options *ret_again,
+                 struct probe_target *ret_target, char *ret_kind, struct error *err)
 {
     struct start *s = calloc(1, sizeof *s);
     CHECK(s);
@@ -211,10 +211,12 @@ int worker_start(struct worker *w, const struct start_arguments *a, struct layer
     if (r == 0)
         r = open_inside(w, s, a, l, ret_again, ret_kind, err);
     worker_sources_wipe(&s->sources);
+    if (r == 0)
+        *ret_target = (struct probe_target){.parent = a->parent, .database_path = s->database, .threads = s->plan.threads, .scratch = a->scratch_directory[0]};
     config_free(s->cfg);
     free_all(s->opening);
     free_all(s->running);
-    if (a->write != WRITER_NONE) /* *ret_again points into it */
+    if (a->write != WRITER_NONE || a->probe) /* *ret_again and *ret_target point into it */
         return r;
     free_all(s->extensions);
     free(s);

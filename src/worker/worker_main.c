@@ -4,6 +4,7 @@
 #include "core/fault.h"
 #include "link/inherit.h"
 #include "worker/sandbox.h"
+#include "worker/probe.h"
 #include "worker/start.h"
 #include "worker/worker.h"
 #include "worker/writer.h"
@@ -32,7 +33,8 @@ static bool parse_arguments(int argc, char **argv, struct start_arguments *ret)
                                     .scratch_directory = argv[4],
                                     .uid = (uid_t)strtoul(argv[5], NULL, 10),
                                     .data_bytes = strtoll(argv[6], NULL, 10),
-                                    .dedicated = strcmp(argv[7], "dedicated") == 0};
+                                    .dedicated = strcmp(argv[7], "dedicated") == 0,
+                                    .probe = strcmp(argv[7], "probe") == 0};
     if (strcmp(argv[7], "write") == 0) {
         ret->write = argc > WORKER_ARGUMENTS ? writer_mode_of(argv[8]) : WRITER_NONE;
         ret->read_paths = (const char *const *)argv + 9;
@@ -97,7 +99,8 @@ int worker_main(int argc, char **argv)
         _exit(WORKER_EXIT_START);
     }
     close(WORKER_FD_REGION);
-    if (worker_start(&w, &a, &layers, &again, &kind, &err) < 0) {
+    struct probe_target target;
+    if (worker_start(&w, &a, &layers, &again, &target, &kind, &err) < 0) {
         report(kind, kind == 'S' ? err.source : "", err.detail);
         _exit(WORKER_EXIT_START);
     }
@@ -106,5 +109,7 @@ int worker_main(int argc, char **argv)
     if (a.write != WRITER_COPY) /* which has one more word to say (writer.c) */
         close(WORKER_FD_STATUS);
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
+    if (a.probe)
+        _exit(probe_serve(&w, &target));
     _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &again));
 }

@@ -131,11 +131,6 @@ class TestUsage:
         result = run_cli(*argv)
         assert result.returncode == 2 and result.stdout == "" and result.stderr.strip(), result
 
-    @pytest.mark.parametrize("name", ["doctor"])
-    def test_commands_of_later_say_so(self, name):
-        result = run_cli(name, "x")
-        assert result.returncode == 2 and "not built yet" in result.stderr, result
-
 
 class TestConfig:
     def test_every_key_is_listed(self):
