@@ -43,7 +43,7 @@ fuzz: deps ## fuzz every target for FUZZ_SECONDS (default 60) each
 	@scripts/install-packages test
 	@exec scripts/fuzz $(TARGETS)
 
-soak: ## long variants: faults (SOAK_MINUTES, default 30), 500 kills of writes, and every format against the engine
+soak: ## long variants: faults (SOAK_MINUTES, default 30), 500 kills of writes, a day of many tenants, and every format against the engine
 	@scripts/install-packages test
 	@BULKHEAD_SOAK_MINUTES=$${SOAK_MINUTES:-30} exec scripts/test-all fault blackbox
 
