@@ -3,16 +3,14 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from lib import cgroups
 from lib.certs import Authority
 from lib.db import killed_writer
 from lib.keys import new_key
 from lib.ordinary import Stage, become_ordinary
-from lib.server import clean_environment, run_cli
+from lib.server import BULKHEAD, clean_environment, run_cli
 
 SMALL = ["--set", "pool.memory_limit=64MB", "--set", "pool.threads=1", "--set", "pool.workers=1", "--set", "session.max=0",
          "--set", "limits.interrupt_grace=50ms", "--set", "limits.term_grace=50ms"]
@@ -24,17 +22,10 @@ ENDS = ["cores", "deadline", "scratch directory", "scratch limit", "memory cap"]
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 
 
-def scratch_roots():
-    return {p.name for p in Path("/var/tmp").glob("bulkhead-scratch-*")}
-
-
 def doctor(*argv, code=0, binary=None, preexec=None, small=SMALL):
     """{name: check} of a run that must end with that code and leave nothing on stderr."""
-    if binary:
-        r = subprocess.run([str(binary), "doctor", *map(str, argv), *small, "--format", "json"], capture_output=True, text=True, timeout=120,
-                           preexec_fn=preexec, env=clean_environment())
-    else:
-        r = run_cli("doctor", *argv, *small, "--format", "json", limit_s=120)
+    command = [str(binary or BULKHEAD), "doctor", *map(str, argv), *small, "--format", "json"]
+    r = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=preexec, env=clean_environment())
     assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
     assert r.stderr == ""
     report = json.loads(r.stdout)
@@ -49,12 +40,10 @@ def doctor(*argv, code=0, binary=None, preexec=None, small=SMALL):
 
 
 @pytest.fixture(scope="module")
-def healthy(items):
-    before = scratch_roots()
-    checks = doctor(items)
-    assert scratch_roots() <= before, "a scratch directory is left"
-    group = cgroups.group_of(os.getpid(), "memory")
-    assert not group or not list(group.glob("bulkhead-*-*/w1")), "a control group is left"
+def healthy(items, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("scratch")
+    checks = doctor(items, "--set", f"pool.scratch_directory={scratch}")
+    assert not list(scratch.iterdir()), "scratch is left"
     return checks
 
 

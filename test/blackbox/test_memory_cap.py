@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import uuid
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lib import cgroups, proc
 from lib.client import new_id
 from lib.ordinary import UID, Stage, become_ordinary
-from lib.server import Server, run_cli
+from lib.server import BULKHEAD, Server, clean_environment
 from lib.wait import wait_until
 
 CAP = 300_000_000
@@ -126,10 +127,11 @@ class TestGroups:
         assert not any(p.exists() for p in left)
 
     def test_a_command_has_one_too(self, grouped, items):
-        r = run_cli("query", items, BOMBS[0], "--set", "pool.memory_limit=150MB", "--set", f"pool.memory_cap={CAP}B")
-        assert r.returncode == 1 and "memory cap of 300000000 bytes" in r.stderr, r.stderr
-        group = cgroups.group_of(os.getpid(), "memory")
-        assert [p for p in group.glob("bulkhead-*") if str(grouped.pid) not in p.name] == []
+        command = [str(BULKHEAD), "query", str(items), BOMBS[0], "--set", "pool.memory_limit=150MB", "--set", f"pool.memory_cap={CAP}B"]
+        p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
+        _, errors = p.communicate(timeout=60)
+        assert p.returncode == 1 and "memory cap of 300000000 bytes" in errors, errors
+        assert not cgroups.of_server(cgroups.group_of(os.getpid(), "memory"), p.pid)
 
 
 @as_root
