@@ -12,7 +12,7 @@ def pytest_sessionstart():
 
 
 def pytest_collection_finish(session):
-    ours = any(part in ("blackbox", "fault", "publish", "sources") for item in session.items for part in item.path.parts)
+    ours = any(part in ("blackbox", "escape", "fault", "publish", "sources") for item in session.items for part in item.path.parts)
     if not ours or session.config.option.collectonly:
         return
     for binary in (BULKHEAD, WORKER):

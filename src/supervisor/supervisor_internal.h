@@ -48,6 +48,9 @@ struct worker {
     struct worker_cap cap;
     char words[WORDS_BYTES]; /* the last line it printed */
     size_t words_len;
+    int64_t words_since_ns;  /* the second in which they are counted */
+    unsigned words_count;
+    bool words_held;         /* it prints too much: nobody reads until the second is over */
 };
 
 /* The front asked for a worker of its own. In the order of asking; gone when it is answered. */
@@ -197,6 +200,7 @@ bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
 void workers_look_at_status(struct worker *w); /* reads what it has said so far */
+void workers_hear_again(struct worker *w, int64_t now_ns); /* after a second of too many words */
 void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
 void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
 void workers_retire_spares(struct supervisor *s);

@@ -74,6 +74,31 @@ static void bury(struct worker *w)
 }
 
 /* Keeps the last line and logs whole ones. What a worker prints is not trusted: the log escapes it, and reads are bounded. */
+/* More lines of one worker in a second are not read: its pipe gets full, and it waits. The log stays readable, and our loop free. */
+#define WORDS_PER_S 20
+
+static void hold_words(struct worker *w)
+{
+    int64_t now = clock_now_ns();
+    if (now - w->words_since_ns >= NS_PER_S) {
+        w->words_since_ns = now;
+        w->words_count = 0;
+    }
+    if (++w->words_count < WORDS_PER_S || !w->log_event)
+        return;
+    event_del(w->log_event);
+    w->words_held = true;
+}
+
+void workers_hear_again(struct worker *w, int64_t now_ns)
+{
+    if (!w->words_held || now_ns - w->words_since_ns < NS_PER_S)
+        return;
+    w->words_held = false;
+    if (w->log_event)
+        CHECK(event_add(w->log_event, NULL) == 0);
+}
+
 static void on_output(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -91,6 +116,7 @@ static void on_output(evutil_socket_t fd, short what, void *arg)
     w->words_len = (size_t)n;
     log_event(&w->sup->log, LOG_WARN, "worker_output", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_S("text", part));
+    hold_words(w);
 }
 
 static void start_failed(struct supervisor *s, const char *why)
