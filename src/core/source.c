@@ -167,6 +167,67 @@ static int read_server(const char *host, struct source *s, struct error *err)
     return 0;
 }
 
+/* Parts that are not empty, `.` or `..`, with single slashes between, and no control characters. `end`: where the path ends. */
+static bool is_plain_path(const char *path, const char *end)
+{
+    for (const char *part = path; part <= end;) {
+        size_t n = strcspn(part, "/");
+        if (part + n > end)
+            n = (size_t)(end - part);
+        if (n == 0 || n > 255 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.'))
+            return false;
+        part += n + 1;
+    }
+    for (const char *c = path; c < end; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return false;
+    return true;
+}
+
+/* "", "out", "out/", or (files) an absolute path at or below the source's own. */
+static int read_writable(const char *text, struct source *s, struct error *err)
+{
+    size_t root = strlen(s->path);
+    while (s->type == SOURCE_IS_files && root > 1 && s->path[root - 1] == '/')
+        root--;
+    if (!text[0])
+        return 0;
+    s->writable = true;
+    if (s->type == SOURCE_IS_files && text[0] == '/') {
+        if (strncmp(text, s->path, root) != 0 || (text[root] && text[root] != '/'))
+            return refuse(s, err, "writable_prefix: not within path");
+        text += root;
+        text += strspn(text, "/");
+    }
+    size_t len = strlen(text);
+    while (len > 0 && text[len - 1] == '/')
+        len--;
+    if (len == 0 || (len == 1 && text[0] == '.')) /* all of it */
+        return 0;
+    if (len > 1024 || !is_plain_path(text, text + len) || (s->type == SOURCE_IS_s3 && !plain(text, "/._=-")))
+        return refuse(s, err, "writable_prefix: no part of it may be empty, . or .., and (s3) it is made of letters, digits and . _ = - /");
+    snprintf(s->writable_below, sizeof s->writable_below, "%.*s/", (int)len, text);
+    return 0;
+}
+
+int source_check_export(const struct source *s, const char *path, struct error *err)
+{
+    size_t len = strlen(path), below = strlen(s->writable_below);
+    if (!s->writable) {
+        error_set(err, ERR_FORBIDDEN, "nothing may be written to the source '%s': it has no writable_prefix", s->name);
+        snprintf(err->what, sizeof err->what, "export");
+        return -1;
+    }
+    if (len == 0 || len >= EXPORT_PATH_BYTES || !is_plain_path(path, path + len) || (s->type == SOURCE_IS_s3 && !plain(path, "/._=-")))
+        return error_set(err, ERR_BAD_REQUEST, "destination.path is a file's path within the source: no part of it may be empty, . or .., and (s3) it is made of "
+                                               "letters, digits and . _ = - /");
+    if (strncmp(path, s->writable_below, below) == 0 && len > below)
+        return 0;
+    error_set(err, ERR_FORBIDDEN, "results may be written below '%s' of the source '%s' only", s->writable_below, s->name);
+    snprintf(err->what, sizeof err->what, "export");
+    return -1;
+}
+
 static int read_path(struct source *s, struct error *err)
 {
     if (s->path[0] != '/')
@@ -205,6 +266,8 @@ int source_read(const struct config_source *config, struct source *ret, struct e
     int ok = s.type == SOURCE_IS_s3 ? read_s3(endpoint, prefix, &s, err)
              : source_is_remote(&s) ? read_server(host, &s, err)
                                     : read_path(&s, err);
+    if (ok == 0)
+        ok = read_writable(s.writable_prefix, &s, err);
     if (ok == 0)
         *ret = s;
     return ok;

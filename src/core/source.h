@@ -31,12 +31,19 @@ struct source {
     bool aws;                     /* s3: no endpoint was given */
     char prefix[1026];            /* s3: "" or "a/b/" */
     int warm;
+    bool writable;                /* exports may go below `writable_below` */
+    char writable_below[1026];    /* "" or "a/b/", from the source's own address on */
 };
+
+#define EXPORT_PATH_BYTES 1025 /* its NUL included */
 
 const char *source_type_text(enum source_type type); /* "postgres" */
 
 /* Takes the values over and checks them. 0, or -1 with *err (bad_request, naming the source and the key); *ret is undefined then. */
 int source_read(const struct config_source *config, struct source *ret, struct error *err);
+/* May a result be written there, and is this a file's name for it: relative to the source's address, plain, below writable_prefix? 0, or -1 with *err
+ * (forbidden, bad_request). */
+int source_check_export(const struct source *s, const char *path, struct error *err);
 /* All of a configuration, and that no name is the database's own or one of the engine's. 0, or -1 with *err. */
 int sources_check(const struct config *cfg, struct error *err);
 const struct config_source *sources_find(const struct config *cfg, const char *name);

@@ -4,9 +4,13 @@
 #include "front/async.h"
 #include "core/clock.h"
 #include "front/query_spool.h"
+#include "front/export.h"
 #include "front/results.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 /* ---- what the pool tells ---- */
 
@@ -44,13 +48,31 @@ static void on_want(struct job *job)
     pool_stop(q->pool, job, &err);
 }
 
+void async_exported(struct query *q, const struct error *err)
+{
+    q->export_state = EXPORT_NONE;
+    if (err) {
+        query_fail(q, err);
+        return;
+    }
+    query_count(q, NULL);
+    job_set_state(q->job, JOB_DONE);
+    pool_release(q->pool, q->job);
+    query_finish(q);
+}
+
 /* Nobody else can write to the file any more. */
 static void complete(struct query *q)
 {
     struct error err;
     q->job->bytes = (uint64_t)q->file_end;
-    if (results_keep(q, &err) < 0) {
+    if ((q->export ? export_commit(q, &err) : results_keep(q, &err)) < 0) {
         query_fail(q, &err);
+        return;
+    }
+    if (q->export) { /* its worker has done its part */
+        pool_release(q->pool, q->job);
+        query_leave_lane(q);
         return;
     }
     query_count(q, NULL);
@@ -70,6 +92,11 @@ static void on_end(struct job *job)
     }
     query_spool_end(q);
     q->job->bytes = (uint64_t)q->file_end;
+    if (q->export && job->spool.phase != SPOOL_ON && fdatasync(spool_fd(q->file)) < 0) { /* what we wrote ourselves */
+        error_set(&err, ERR_UNAVAILABLE, "the export can't be brought to disk: %s", strerror(errno));
+        query_fail(q, &err);
+        return;
+    }
     if (!pool_was_handed_out(job))
         complete(q);
 }
@@ -126,7 +153,7 @@ void async_drain(struct front *f)
 {
     for (struct query *q = f->queries, *next; q; q = next) {
         next = q->next; /* cancelling one query never ends another */
-        if (q->asynchronous)
+        if (q->asynchronous && !q->export) /* an export is of use to somebody all the same */
             query_cancel(q);
     }
 }

@@ -57,6 +57,7 @@ struct front {
     struct control_database database; /* what the supervisor told of it */
     struct reload *reloads;           /* those who wait for theirs (admin.c) */
     uint32_t last_reload;
+    uint32_t last_export;
     struct waiter *waiters; /* those who want to hear of a query's end */
     bool draining;
     bool listening_unix;

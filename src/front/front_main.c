@@ -7,6 +7,7 @@
 #include "front/async.h"
 #include "front/database.h"
 #include "front/delivery.h"
+#include "front/export.h"
 #include "front/front.h"
 #include "front/front_jail.h"
 #include "front/inherited.h"
@@ -175,7 +176,7 @@ static void set_trouble(struct front *f, const char *text)
 
 static void on_message(struct front *f, const union control_message *m, const int fds[2])
 {
-    if (sessions_message(f, m, fds))
+    if (sessions_message(f, m, fds) || export_message(f, m, fds))
         return;
     switch ((enum control_type)m->type) {
     case CONTROL_ASSIGN:

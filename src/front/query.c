@@ -5,6 +5,7 @@
 #include "front/async.h"
 #include "front/caller.h"
 #include "front/delivery.h"
+#include "front/export.h"
 #include "front/negotiate.h"
 #include "front/query.h"
 #include "front/query_request.h"
@@ -77,6 +78,7 @@ void query_finish(struct query *q)
     if (q->record)
         close_record(q);
     query_leave_lane(q);
+    export_drop(q);
     spool_unref(q->file);
     job_free(q->job);
     free(q);
@@ -102,7 +104,7 @@ void query_fail(struct query *q, const struct error *err)
 void query_cancel(struct query *q)
 {
     struct error err;
-    if (q->publishing)
+    if (q->publishing || q->export_state == EXPORT_COMMITTING)
         return; /* in a moment it is done */
     if (q->job->state != JOB_DELIVERING) {
         pool_cancel(q->pool, q->job, STOP_FOR_CANCEL);
@@ -198,7 +200,7 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
         timeout_max_ms = c->admin.timeout_ms;
     int64_t timeout_ms = q->admin ? c->admin.timeout_ms : c->limits.timeout_ms;
     struct query_limits limits = {c->limits.max_sql_bytes, timeout_ms < timeout_max_ms ? timeout_ms : timeout_max_ms, timeout_max_ms,
-                                  q->admin ? "[admin] timeout" : "the server's timeout_max"};
+                                  q->admin ? "[admin] timeout" : "the server's timeout_max", q->asynchronous};
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type");
@@ -232,16 +234,20 @@ static int read_request(struct query *q, struct query_request *r, struct error *
 /* A query that never became a job. */
 static void refuse(struct query *q, const struct error *err)
 {
+    struct front *f = q->f;
+    if (q->record)
+        registry_drop(f->registry, q->record);
+    q->record = NULL;
     query_count(q, err);
-    exchange_set_user(q->x, NULL);
-    exchange_problem(q->x, err, q->job->query_id);
+    if (q->x) {
+        exchange_set_user(q->x, NULL);
+        exchange_problem(q->x, err, q->job->query_id);
+    }
     query_finish(q);
 }
 
-/* 0, or -1: it is refused, and gone. */
-static int submit(struct query *q)
+static void enter(struct query *q)
 {
-    struct error err;
     struct front *f = q->f;
     exchange_set_user(q->x, &q->asker);
     if (!q->schema) {
@@ -250,16 +256,63 @@ static int submit(struct query *q)
         q->record->asynchronous = q->asynchronous;
         gone_note(&f->page->queries, gone_hash(q->record->key.high, q->record->key.low, q->record->owner));
     }
+}
+
+/* 0, or -1: it is refused, and gone. */
+static int submit(struct query *q)
+{
+    struct error err;
     if (pool_submit(q->pool, q->job, &err) == 0)
         return 0;
-    if (q->record)
-        registry_drop(f->registry, q->record);
-    q->record = NULL;
     refuse(q, &err);
     return -1;
 }
 
-/* The checked request becomes the job. */
+void query_file_refused(struct query *q, const struct error *err)
+{
+    q->export_state = EXPORT_NONE;
+    refuse(q, err);
+}
+
+void query_file_opened(struct query *q, struct spool_file *file)
+{
+    struct error err;
+    q->file = file;
+    if (!q->x || q->job->stop_reason != STOP_FOR_NOTHING) {
+        error_set(&err, ERR_CANCELLED, "the query was cancelled, or its client left, before it was accepted");
+        refuse(q, &err);
+    } else if (submit(q) == 0 && q->x) { /* async.c has answered one that has failed already */
+        async_accepted(q);
+    }
+}
+
+static int place(struct query *q, const struct query_request *r, struct error *err)
+{
+    if (q->admin)
+        return admin_place(q, r, err);
+    if (r->destination_path && export_check(q, r, err) < 0)
+        return -1;
+    if (q->asynchronous && !r->destination_path && spool_check(q->f->spool, q->job->tenant, 1, err) < 0)
+        return -1;
+    return query_place(q, r, err);
+}
+
+/* With a destination it waits for its file first. 0; 1: it waits; -1: it is refused, and gone. */
+static int begin(struct query *q, const struct query_request *r)
+{
+    struct error err;
+    enter(q);
+    if (!r->destination_path)
+        return submit(q);
+    record_set_destination(q->record, r->destination_source, r->destination_path);
+    q->job->submitted_ns = clock_now_ns();
+    if (export_begin(q, r->destination_source, r->destination_path, &err) == 0)
+        return 1;
+    refuse(q, &err);
+    return -1;
+}
+
+/* The checked request becomes the job. As begin. */
 static int post(struct query *q)
 {
     struct front *f = q->f;
@@ -270,7 +323,7 @@ static int post(struct query *q)
         return -1;
     }
     struct job *j = q->job;
-    int placed = q->asynchronous && spool_check(f->spool, j->tenant, 1, &err) < 0 ? -1 : q->admin ? admin_place(q, &r, &err) : query_place(q, &r, &err);
+    int begun = place(q, &r, &err);
     j->sql = r.sql;
     j->sql_len = r.sql_len;
     j->params = r.params;
@@ -284,12 +337,13 @@ static int post(struct query *q)
     j->ipc_coding = q->form.ipc_coding;
     j->big_numbers_as_text = r.big_numbers_as_text;
     j->profile = r.profile;
-    free(r.session);
-    free(r.sources);
-    if (placed == 0)
-        return submit(q);
-    refuse(q, &err);
-    return -1;
+    if (begun < 0)
+        refuse(q, &err);
+    else
+        begun = begin(q, &r);
+    r.sql = r.params = NULL; /* the job's */
+    query_request_clear(&r);
+    return begun;
 }
 
 void query_post(struct front *f, struct exchange *x) { (void)post(query_new(f, x)); }
@@ -324,5 +378,6 @@ void query_schema(struct front *f, struct exchange *x)
     if (j->timeout_ms > j->tenant->limits.timeout_max_ms)
         j->timeout_ms = j->tenant->limits.timeout_max_ms;
     j->format = FORMAT_RAW; /* with no SQL: the worker's own statement for the schema */
+    enter(q);
     (void)submit(q);
 }

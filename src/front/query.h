@@ -24,6 +24,8 @@ struct query {
     bool head_sent;
     bool reset_told;       /* Bulkhead-Session-Reset is on the answer */
     bool asynchronous;     /* POST /v1/queries: nobody waits for it, its result is kept */
+    uint32_t export;       /* its number with the supervisor; 0: none */
+    enum { EXPORT_NONE, EXPORT_OPENING, EXPORT_OPEN, EXPORT_COMMITTING } export_state;
     /* What of its result went into a file (query_spool.h). */
     struct spool_file *file; /* NULL: none was made */
     bool wants_room;       /* the worker waits until the file may grow */
@@ -47,6 +49,9 @@ void query_leave_lane(struct query *q);
 /* Ends it as cancelled: at once when it does not run, by the kill ladder when it does. The query may be gone when this returns; its record
  * only if nobody has pinned it. */
 void query_cancel(struct query *q);
+/* The file that it asked for is there (taken): it goes its way. Or it can't be had. */
+void query_file_opened(struct query *q, struct spool_file *file);
+void query_file_refused(struct query *q, const struct error *err);
 /* A failure that operators should see gets a line of its own. */
 void query_log_failure(const struct query *q);
 /* What it wrote was published (err NULL), or was not and never will be. */

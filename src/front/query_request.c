@@ -17,6 +17,8 @@ void query_request_clear(struct query_request *r)
     free(r->params);
     free(r->session);
     free(r->sources);
+    free(r->destination_source);
+    free(r->destination_path);
     *r = (struct query_request){0};
 }
 
@@ -134,6 +136,24 @@ int query_request_sources(json_t *v, char **ret_set, struct error *err)
     return 0;
 }
 
+static int set_destination(json_t *v, struct query_request *r, struct error *err)
+{
+    const char *key;
+    json_t *text;
+    if (!json_is_object(v))
+        return error_set(err, ERR_BAD_REQUEST, "destination must be an object with the fields 'source' and 'path'");
+    json_object_foreach(v, key, text) {
+        char **field = strcmp(key, "source") == 0 ? &r->destination_source : strcmp(key, "path") == 0 ? &r->destination_path : NULL;
+        if (!field)
+            return error_set(err, ERR_BAD_REQUEST, "unknown field '%.60s' in destination; known: source, path", key);
+        if (need_string(text, key, err) < 0)
+            return -1;
+        *field = strdup(json_string_value(text));
+        CHECK(*field);
+    }
+    return r->destination_source && r->destination_path ? 0 : error_set(err, ERR_BAD_REQUEST, "destination needs the fields 'source' and 'path'");
+}
+
 /* One member of the body. */
 static int take(const char *key, json_t *v, const struct query_limits *limits, struct query_request *r, struct error *err)
 {
@@ -153,6 +173,8 @@ static int take(const char *key, json_t *v, const struct query_limits *limits, s
         return need_string(v, key, err) < 0 ? -1 : set_session(json_string_value(v), r);
     if (strcmp(key, "sources") == 0)
         return query_request_sources(v, &r->sources, err);
+    if (strcmp(key, "destination") == 0 && limits->destination)
+        return set_destination(v, r, err);
     if (strcmp(key, "wait") == 0) {
         r->wait = json_is_true(v);
         return json_is_boolean(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "wait must be true or false");
@@ -162,7 +184,8 @@ static int take(const char *key, json_t *v, const struct query_limits *limits, s
         return json_is_boolean(v) ? 0 : error_set(err, ERR_BAD_REQUEST, "profile must be true or false");
     }
     return error_set(err, ERR_BAD_REQUEST,
-                     "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait, profile", key);
+                     "unknown field '%.60s'; known: sql, params, timeout, format, max_rows, big_numbers, session, sources, wait, profile%s", key,
+                     limits->destination ? ", destination" : "");
 }
 
 /* Written out again, parameters may be longer than they came: 1e-7 takes 22 bytes. */

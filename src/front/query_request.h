@@ -10,6 +10,7 @@ struct query_limits {
     int64_t timeout_ms;     /* when the request names none */
     int64_t timeout_max_ms;
     const char *timeout_max_name; /* in messages: "the server's timeout_max" */
+    bool destination;       /* the request may name one */
 };
 
 struct query_request {
@@ -23,6 +24,7 @@ struct query_request {
     bool big_numbers_as_text;
     char *session; /* malloc'd; NULL: none */
     char *sources; /* malloc'd, a set (core/source.h); NULL: none */
+    char *destination_source, *destination_path; /* malloc'd; NULL: none */
     bool wait;     /* for the session's turn */
     bool profile;
 };

@@ -17,19 +17,6 @@ static int make_file(struct query *q, int64_t bytes, struct error *err)
     return q->file ? 0 : -1;
 }
 
-/* 0, also when it can't be told just now; -1 with *err. */
-static int divert(struct query *q, struct error *err)
-{
-    if (make_file(q, FIRST_BYTES, err) < 0)
-        return -1;
-    int fd = spool_fd_for_writing(q->file);
-    if (fd < 0)
-        return error_set(err, ERR_UNAVAILABLE, "the spool can't be used: %s", strerror(errno));
-    (void)pool_divert(q->pool, q->job, spool_fd(q->file), fd, spool_room(q->file));
-    close(fd);
-    return 0;
-}
-
 /* At least `least` more, and more than that if it can be had. */
 static bool extend(struct query *q, int64_t least)
 {
@@ -39,6 +26,21 @@ static bool extend(struct query *q, int64_t least)
 }
 
 static int no_room(struct error *err) { return error_set(err, ERR_SPOOL_FULL, "the spool has no room for the rest of the result"); }
+
+/* 0, also when it can't be told just now; -1 with *err. */
+static int divert(struct query *q, struct error *err)
+{
+    if (make_file(q, FIRST_BYTES, err) < 0)
+        return -1;
+    if (spool_room(q->file) == 0 && !extend(q, FIRST_BYTES)) /* an export's */
+        return no_room(err);
+    int fd = spool_fd_for_writing(q->file);
+    if (fd < 0)
+        return error_set(err, ERR_UNAVAILABLE, "the spool can't be used: %s", strerror(errno));
+    (void)pool_divert(q->pool, q->job, spool_fd(q->file), fd, spool_room(q->file), q->export != 0);
+    close(fd);
+    return 0;
+}
 
 int query_spool_take(struct query *q, struct error *err)
 {

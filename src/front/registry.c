@@ -112,6 +112,7 @@ void registry_drop(struct registry *r, struct record *rec)
     *(rec->older ? &rec->older->newer : &r->oldest) = rec->newer;
     r->count--;
     free(rec->detail);
+    free(rec->destination);
     free(rec);
 }
 
@@ -246,6 +247,16 @@ void record_set_error(struct record *rec, const struct error *err)
         CHECK(rec->detail = strndup(err->detail, len));
 }
 
+void record_set_destination(struct record *rec, const char *source, const char *path)
+{
+    size_t n = strlen(source) + 1, m = strlen(path) + 1;
+    free(rec->destination);
+    rec->destination = malloc(n + m);
+    CHECK(rec->destination);
+    memcpy(rec->destination, source, n);
+    memcpy(rec->destination + n, path, m);
+}
+
 struct record *registry_newest(struct registry *r) { return r->newest; }
 size_t registry_count(const struct registry *r) { return r->count; }
 
@@ -333,5 +344,11 @@ bool record_write(const struct record *rec, struct buf *b)
                    rec->spill_bytes, rec->peak_memory_bytes);
     put_name(b, "stopped_by", stopped_by(rec));
     put_error(b, rec);
+    if (rec->destination) {
+        const char *path = rec->destination + strlen(rec->destination) + 1;
+        buf_printf(b, ",\"destination\":{\"source\":\"%s\"", rec->destination); /* a source's name: a-z, 0-9 and _ */
+        put_name(b, "path", path);
+        buf_puts(b, "}");
+    }
     return buf_puts(b, "}");
 }

@@ -2,6 +2,7 @@
  * whoever runs a query writes it here. Knows neither pool nor HTTP. Runs in the front. */
 #pragma once
 #include "core/buf.h"
+#include "core/source.h"
 #include "sched/job.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,7 @@ struct record {
     int64_t position;          /* sql_error; 0: unknown */
     char error_type[40];
     char *detail;              /* owned; of the error; NULL: none */
+    char *destination;         /* owned; of an export: its source, a NUL, its path; NULL: none */
     int64_t submitted_ms;      /* wall clock */
     int64_t queue_us, exec_us; /* so far, or in all */
     uint64_t rows, bytes;
@@ -86,11 +88,14 @@ void record_unpin(struct registry *r, struct record *rec); /* may forget it */
 /* The error that ended the query; ERR_OK: none. */
 void record_set_error(struct record *rec, const struct error *err);
 
+/* Its result goes to this path of this source. */
+void record_set_destination(struct record *rec, const char *source, const char *path);
+
 /* Newest first. */
 struct record *registry_newest(struct registry *r);
 static inline bool record_is_over(const struct record *rec) { return rec->state >= JOB_DONE; }
 size_t registry_count(const struct registry *r);
 
 /* The record as a JSON object. False: the buffer has not the RECORD_JSON_BYTES that it may take. */
-#define RECORD_JSON_BYTES (6 * (RECORD_SQL_BYTES + RECORD_DETAIL_BYTES + RECORD_KEY_BYTES) + 2048)
+#define RECORD_JSON_BYTES (6 * (RECORD_SQL_BYTES + RECORD_DETAIL_BYTES + RECORD_KEY_BYTES + EXPORT_PATH_BYTES) + 2048)
 bool record_write(const struct record *rec, struct buf *out);

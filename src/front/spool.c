@@ -37,9 +37,10 @@ struct spool {
 
 struct spool_file {
     struct spool *spool;
-    struct account *account;
+    struct account *account; /* NULL: it was adopted */
     unsigned refs;
     int fd;
+    int worker_fd;     /* of one that was adopted; else -1 */
     int64_t room;      /* file bytes set aside, from 0 */
     int64_t discarded; /* of these, given back, from 0 */
 };
@@ -111,6 +112,8 @@ static void account_leave(struct spool *s, struct account *a)
 
 static void book(struct spool_file *f, int64_t bytes)
 {
+    if (!f->account)
+        return;
     f->spool->bytes += bytes;
     f->account->bytes += bytes;
 }
@@ -182,11 +185,12 @@ static int set_aside(int fd, int64_t offset, int64_t bytes)
 
 int64_t spool_extend(struct spool_file *f, int64_t more, int64_t least)
 {
-    int64_t n = allowance(f->spool, f->account->tenant, f->account->bytes, more);
+    int64_t n = f->account ? allowance(f->spool, f->account->tenant, f->account->bytes, more) : more;
     if (n < least || n == 0)
         return 0;
     if (set_aside(f->fd, f->room, n) < 0) {
-        set_trouble(f->spool, "the disk of the spool is full");
+        if (f->account)
+            set_trouble(f->spool, "the disk of the spool is full");
         return 0;
     }
     f->room += n;
@@ -211,6 +215,7 @@ struct spool_file *spool_open(struct spool *s, struct tenant *t, int64_t bytes, 
     f->account = account_of(s, t);
     f->refs = 1;
     f->fd = take_fd(&fd);
+    f->worker_fd = -1;
     s->files++;
     if (bytes > 0 && spool_extend(f, bytes, bytes) == 0) {
         error_set(err, ERR_SPOOL_FULL, "the spool has no room for %lld bytes more", (long long)bytes);
@@ -222,11 +227,21 @@ struct spool_file *spool_open(struct spool *s, struct tenant *t, int64_t bytes, 
     return f;
 }
 
+struct spool_file *spool_adopt(struct spool *s, int fd, int worker_fd)
+{
+    struct spool_file *f = calloc(1, sizeof *f);
+    CHECK(f);
+    *f = (struct spool_file){.spool = s, .refs = 1, .fd = fd, .worker_fd = worker_fd};
+    return f;
+}
+
 int spool_fd(const struct spool_file *f) { return f->fd; }
 
 int spool_fd_for_writing(const struct spool_file *f)
 {
     char path[40];
+    if (f->worker_fd >= 0)
+        return fcntl(f->worker_fd, F_DUPFD_CLOEXEC, 3);
     snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
     return open(path, O_WRONLY | O_CLOEXEC);
 }
@@ -261,9 +276,13 @@ void spool_unref(struct spool_file *f)
     if (!f || --f->refs > 0)
         return;
     struct spool *s = f->spool;
-    book(f, f->discarded - f->room);
-    account_leave(s, f->account);
-    s->files--;
+    if (f->account) {
+        book(f, f->discarded - f->room);
+        account_leave(s, f->account);
+        s->files--;
+    } else {
+        close(f->worker_fd);
+    }
     close(f->fd);
     free(f);
 }

@@ -30,6 +30,8 @@ struct spool_file;
 /* A new, empty file on the tenant's account (a reference is taken; NULL: nobody's) with `bytes` set aside for it. NULL with *err: spool_full, or
  * unavailable when the directory can't be used. */
 struct spool_file *spool_open(struct spool *s, struct tenant *t, int64_t bytes, struct error *err);
+/* A file that is nobody's in the spool: an export. Takes both descriptors; no quota counts it, only the disk has room or has none. */
+struct spool_file *spool_adopt(struct spool *s, int fd, int worker_fd);
 int spool_fd(const struct spool_file *f);
 /* 0 when a file with that many bytes can probably be had now; -1 with *err (spool_full). Makes nothing. */
 int spool_check(const struct spool *s, const struct tenant *t, int64_t bytes, struct error *err);

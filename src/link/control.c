@@ -60,6 +60,15 @@ static struct rule rule_of(uint32_t type)
     case CONTROL_WRITE_OVER:
         r.bytes = sizeof(struct control_write_over);
         break;
+    case CONTROL_EXPORT:
+        r.bytes = sizeof(struct control_export);
+        break;
+    case CONTROL_EXPORT_OVER:
+        r.bytes = sizeof(struct control_export_over);
+        break;
+    case CONTROL_EXPORT_OPENED:
+        r.fds = 2;
+        break;
     case CONTROL_CONFIG:
     case CONTROL_KEYS:
     case CONTROL_TLS:
@@ -84,6 +93,10 @@ static bool fields_are_sound(const union control_message *m)
     case CONTROL_DATABASE:
         return m->database.state < DATABASE_STATES && memchr(m->database.holder, 0, sizeof m->database.holder) &&
                memchr(m->database.text, 0, sizeof m->database.text);
+    case CONTROL_EXPORT:
+        return m->export.export != 0 && memchr(m->export.source, 0, sizeof m->export.source) && memchr(m->export.path, 0, sizeof m->export.path);
+    case CONTROL_EXPORT_COMMIT:
+    case CONTROL_EXPORT_DROP:
     case CONTROL_RELOAD:
         return m->plain.flags != 0;
     case CONTROL_LAYERS:

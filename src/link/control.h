@@ -168,9 +168,21 @@ struct control_database {
     char text[512];
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */
-struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD, COMMIT */
+/* An export to a source of type files (supervisor/exports.h). */
+struct control_export {
     uint32_t type;
-    uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising. COMMIT: the writer */
+    uint32_t export; /* the front's number for it, never 0, never used again by that front */
+    char source[SOURCE_NAME_BYTES];
+    char path[EXPORT_PATH_BYTES]; /* source_check_export */
+};
+struct control_export_over {
+    uint32_t type;
+    uint32_t export;
+    struct error error; /* ERR_OK: it is there */
+};
+struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD, COMMIT, EXPORT_OPENED, EXPORT_COMMIT, EXPORT_DROP */
+    uint32_t type;
+    uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising. COMMIT: the writer. EXPORT_...: its number */
 };
 union control_message {
     uint32_t type;
@@ -183,6 +195,8 @@ union control_message {
     struct control_want_failed want_failed;
     struct control_set set;
     struct control_write_over write_over;
+    struct control_export export;
+    struct control_export_over export_over;
     struct control_database database;
     struct control_plain plain;
     struct control_layers layers;

@@ -80,7 +80,7 @@ bool link_check(const union link_message *m, size_t len, enum link_side sender, 
                m->run.ipc_coding < CODING_COUNT && m->run.big_numbers_as_text <= 1 && m->run.progress <= 1 &&
                m->run.profile <= 1;
     case LINK_SPOOL:
-        return m->spool.base <= m->spool.limit;
+        return m->spool.base <= m->spool.limit && m->spool.sync <= 1;
     case LINK_END:
         return m->end.truncated <= 1 && m->end.spent <= 1 && m->end.cache <= 2 && m->end.exec_us >= 0 && m->end.profiled <= 1;
     case LINK_FAIL:

@@ -7,13 +7,13 @@
 #include <errno.h>
 #include <string.h>
 
-bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes)
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes, bool sync)
 {
     struct pool_worker *w = job->worker;
     if (job->state != JOB_RUNNING || !w || w->state != POOL_BUSY || job->spool.phase != SPOOL_NONE || !pool_may_divert(job))
         return false;
     uint64_t base = w->reader.consumed;
-    struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes};
+    struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes, .sync = sync};
     if (link_send_fd(w->link_fd, &m, worker_fd) < 0)
         return false; /* full, or broken: the latter is found by its event */
     w->spooled = true;

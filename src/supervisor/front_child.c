@@ -134,6 +134,15 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
         case CONTROL_COMMIT:
             write_path_commit(s, m.plain.flags);
             break;
+        case CONTROL_EXPORT:
+            exports_open(s, &m.export);
+            break;
+        case CONTROL_EXPORT_COMMIT:
+            exports_commit(s, m.plain.flags);
+            break;
+        case CONTROL_EXPORT_DROP:
+            exports_drop(s, m.plain.flags);
+            break;
         case CONTROL_DRAINED:
             if (s->draining)
                 supervisor_kill_all(s);
@@ -171,6 +180,7 @@ static void on_front_death(evutil_socket_t fd, short what, void *arg)
     log_event(&s->log, wanted ? LOG_INFO : LOG_ERROR, "front_death", LOG_I("pid", pid), LOG_S("signal", signal_text(end.signal)),
               LOG_I("signal_number", end.signal), LOG_I("exit_code", end.exit_code));
     close_front(f);
+    exports_forget_front(s);
     workers_forget_front(s);
     if (wanted) {
         supervisor_kill_all(s);

@@ -163,6 +163,8 @@ struct supervisor {
     size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
 
+    struct export *exports;  /* exports.c: those under way */
+    unsigned export_count;
     struct database database;
     struct front_child front;
     struct broker_child broker;
@@ -282,3 +284,9 @@ void supervisor_warn_of_policy(struct supervisor *s);
 void reload(struct supervisor *s);
 /* The effective configuration as a sealed file; -1. */
 int config_to_fd(const struct config *cfg);
+
+/* exports.c: a file without a name for an export; its name; never mind; the front is gone. */
+void exports_open(struct supervisor *s, const struct control_export *m);
+void exports_commit(struct supervisor *s, uint32_t id);
+void exports_drop(struct supervisor *s, uint32_t id);
+void exports_forget_front(struct supervisor *s);

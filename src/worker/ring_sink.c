@@ -139,7 +139,7 @@ static int more(struct sink *sink, size_t need)
     return 0;
 }
 
-int ring_sink_end(struct ring_sink *s) { return s->spool.fd >= 0 ? spool_sink_flush(s) : publish(s); }
+int ring_sink_end(struct ring_sink *s) { return s->spool.fd >= 0 ? spool_sink_end(s) : publish(s); }
 
 void ring_sink_close(struct ring_sink *s)
 {

@@ -29,7 +29,7 @@ int spool_sink_start(struct ring_sink *s, const struct link_spool *m, int fd)
 {
     struct worker *w = s->worker;
     struct link_spooled answer = {.type = LINK_SPOOLED, .job = s->job, .at = w->produced};
-    s->spool = (struct spool_out){.fd = fd, .base = m->base, .limit = m->limit};
+    s->spool = (struct spool_out){.fd = fd, .base = m->base, .limit = m->limit, .sync = m->sync};
     s->spool.buffer = mmap(NULL, SPOOL_BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (s->spool.buffer == MAP_FAILED) {
         s->spool.buffer = NULL;
@@ -109,6 +109,13 @@ int spool_sink_more(struct ring_sink *s, size_t need)
     if (spool_sink_flush(s) < 0)
         return -1;
     return bell(s);
+}
+
+int spool_sink_end(struct ring_sink *s)
+{
+    if (spool_sink_flush(s) < 0)
+        return -1;
+    return s->spool.sync && fsync(s->spool.fd) < 0 ? failed(s) : 0;
 }
 
 void spool_sink_close(struct ring_sink *s)

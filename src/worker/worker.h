@@ -18,6 +18,7 @@ struct spool_out {
     uint64_t limit;  /* the position up to which it may be written */
     uint8_t *buffer; /* SPOOL_BUFFER_BYTES: the window lies here */
     bool asked;      /* for a higher limit */
+    bool sync;       /* it must be on disk at the end */
 };
 
 /* A sink that writes into the result ring, or into a file once the front says so. `sink` must stay the first member. */
@@ -74,6 +75,8 @@ int spool_sink_start(struct ring_sink *s, const struct link_spool *m, int fd);
 int spool_sink_more(struct ring_sink *s, size_t need);
 /* Writes the window out. 0, or -1: stop. */
 int spool_sink_flush(struct ring_sink *s);
+/* The same with what is left, and all of it on disk where that is asked for. */
+int spool_sink_end(struct ring_sink *s);
 void spool_sink_close(struct ring_sink *s);
 
 /* Starts the thread that turns INTERRUPT_SIGNAL into an interrupt of the job it names. The signal must be blocked in all threads. 0, or -1. */

@@ -35,6 +35,11 @@ static const struct {
     {CONTROL_DATABASE, sizeof(struct control_database), false, 0},
     {CONTROL_RETIRE, sizeof(struct control_replace), false, 0},
     {CONTROL_WRITE_OVER, sizeof(struct control_write_over), false, 0},
+    {CONTROL_EXPORT_OPENED, sizeof(struct control_plain), false, 2},
+    {CONTROL_EXPORT_OVER, sizeof(struct control_export_over), false, 0},
+    {CONTROL_EXPORT, sizeof(struct control_export), true, 0},
+    {CONTROL_EXPORT_COMMIT, sizeof(struct control_plain), true, 0},
+    {CONTROL_EXPORT_DROP, sizeof(struct control_plain), true, 0},
     {CONTROL_COMMIT, sizeof(struct control_plain), true, 0},
     {CONTROL_RELOAD, sizeof(struct control_plain), true, 0},
     {CONTROL_WANT, sizeof(struct control_want), true, 0},
@@ -55,7 +60,9 @@ static union control_message good(enum control_type type)
     if (type == CONTROL_WANT) {
         m.want.want = 1;
         m.want.kind = WORKER_KIND_SESSION;
-    } else if (type == CONTROL_RELOAD) {
+    } else if (type == CONTROL_EXPORT) {
+        m.export.export = 1;
+    } else if (type == CONTROL_RELOAD || type == CONTROL_EXPORT_COMMIT || type == CONTROL_EXPORT_DROP) {
         m.plain.flags = 1;
     }
     return m;

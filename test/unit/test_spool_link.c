@@ -218,7 +218,7 @@ static struct link_spool divert(struct world *w, int64_t bytes)
 {
     union link_message m;
     int fd = -1;
-    assert_true(pool_divert(w->pool, w->job, w->file, w->file, bytes));
+    assert_true(pool_divert(w->pool, w->job, w->file, w->file, bytes, false));
     assert_int_equal(link_receive_fd(w->link_fd, LINK_FRONT, LINK_BUSY, &m, &fd), 1);
     assert_int_equal(m.type, LINK_SPOOL);
     assert_true(fd >= 0);
@@ -234,7 +234,7 @@ static void a_result_goes_on_in_the_file_without_a_gap(void **state)
     struct link_spool order = divert(w, 1 << 20);
     assert_int_equal(order.base, 300);
     assert_int_equal(order.limit, 300 + (1 << 20));
-    assert_false(pool_divert(w->pool, w->job, w->file, w->file, 1 << 20)); /* once */
+    assert_false(pool_divert(w->pool, w->job, w->file, w->file, 1 << 20, false)); /* once */
     produce(w, 1200); /* it had not seen the order yet */
     say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1200});
     assert_int_equal(w->spooled, 1);

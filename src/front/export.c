@@ -1,0 +1,99 @@
+/* Exports (see the header): the talk with the supervisor. Runs in the front. */
+#include "front/export.h"
+#include "front/async.h"
+#include "front/caller.h"
+#include "front/query_request.h"
+#include "front/sessions_http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int export_check(const struct query *q, const struct query_request *r, struct error *err)
+{
+    struct source s;
+    if (caller_of(q->f, q->x).role < ROLE_ANALYST) {
+        error_set(err, ERR_FORBIDDEN, "exports are for keys of the role analyst or admin");
+        snprintf(err->what, sizeof err->what, "export");
+        return -1;
+    }
+    if (strlen(r->destination_source) >= SOURCE_NAME_BYTES || sources_allowed(q->f, q->x, r->destination_source, err) < 0 ||
+        source_read(sources_find(q->f->cfg, r->destination_source), &s, err) < 0)
+        return error_set(err, ERR_NOT_FOUND, "there is no source '%.60s'", r->destination_source);
+    if (s.type != SOURCE_IS_files) {
+        error_set(err, ERR_FORBIDDEN, "exports go to sources of type files; '%s' is of type %s", s.name, source_type_text(s.type));
+        snprintf(err->what, sizeof err->what, "export");
+        return -1;
+    }
+    return source_check_export(&s, r->destination_path, err);
+}
+
+static int tell(struct query *q, enum control_type type, struct error *err)
+{
+    struct control_plain m = {.type = type, .flags = q->export};
+    if (control_send(q->f->control_fd, &m, NULL, 0) == 0)
+        return 0;
+    return error_set(err, ERR_UNAVAILABLE, "the supervisor can't be reached: %s", strerror(errno));
+}
+
+int export_begin(struct query *q, const char *source, const char *path, struct error *err)
+{
+    struct front *f = q->f;
+    struct control_export m = {.type = CONTROL_EXPORT};
+    if (++f->last_export == 0)
+        f->last_export = 1;
+    m.export = f->last_export;
+    memcpy(m.source, source, strlen(source) + 1); /* export_check has seen that both fit */
+    memcpy(m.path, path, strlen(path) + 1);
+    if (control_send(f->control_fd, &m, NULL, 0) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "the supervisor can't be reached: %s", strerror(errno));
+    q->export = m.export;
+    q->export_state = EXPORT_OPENING;
+    return 0;
+}
+
+int export_commit(struct query *q, struct error *err)
+{
+    q->export_state = EXPORT_COMMITTING;
+    return tell(q, CONTROL_EXPORT_COMMIT, err);
+}
+
+void export_drop(struct query *q)
+{
+    struct error ignored; /* a supervisor that can't be reached has other worries */
+    if (q->export_state == EXPORT_OPENING || q->export_state == EXPORT_OPEN)
+        (void)tell(q, CONTROL_EXPORT_DROP, &ignored);
+    q->export_state = EXPORT_NONE;
+}
+
+static struct query *find(const struct front *f, uint32_t export)
+{
+    struct query *q = f->queries;
+    while (q && (q->export != export || q->export_state == EXPORT_NONE))
+        q = q->next;
+    return q;
+}
+
+bool export_message(struct front *f, const union control_message *m, const int fds[2])
+{
+    struct query *q;
+    if (m->type == CONTROL_EXPORT_OPENED) {
+        if ((q = find(f, m->plain.flags)) != NULL) {
+            q->export_state = EXPORT_OPEN;
+            query_file_opened(q, spool_adopt(f->spool, fds[0], fds[1]));
+        } else { /* its query is over: the supervisor has been told */
+            close(fds[0]);
+            close(fds[1]);
+        }
+        return true;
+    }
+    if (m->type != CONTROL_EXPORT_OVER)
+        return false;
+    q = find(f, m->export_over.export);
+    if (q && q->export_state == EXPORT_COMMITTING)
+        async_exported(q, m->export_over.error.code == ERR_OK ? NULL : &m->export_over.error);
+    else if (q)
+        query_file_refused(q, &m->export_over.error);
+    return true;
+}
