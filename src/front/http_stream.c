@@ -140,8 +140,8 @@ static ssize_t send_from_file(struct conn *c, struct batch *b)
 {
     size_t framing = b->first + b->line;
     ssize_t sent = framing ? transport_send(&c->io, b->iov, 2, true) : 0;
-    if (sent < 0 || (size_t)sent < framing || transport_is_holding(&c->io))
-        return sent;
+    if (sent < 0 || (size_t)sent < framing || (framing && transport_is_holding(&c->io)))
+        return sent; /* without framing, what is held is for transport_send_file to flush */
     ssize_t body = transport_send_file(&c->io, b->file, (off_t)b->offset, b->data);
     if (body > 0)
         return sent + body;
