@@ -47,6 +47,23 @@ static void put_sandbox_check(struct buf *b, const struct front *f)
     put_check(b, "sandbox", true, text);
 }
 
+/* The caps that the supervisor put in force and read back, and the queue's length. */
+static void put_limits_check(struct buf *b, const struct front *f, unsigned queued)
+{
+    static const enum layer_id caps[] = {LAYER_MEMORY_CAP, LAYER_CPU_CAP, LAYER_SCRATCH_QUOTA};
+    struct buf text = BUF_INIT((size_t)2048);
+    bool ok = true;
+    (void)buf_printf(&text, "%u of %" PRId64 " places in the queue taken", queued, f->cfg->limits.queue_length);
+    for (size_t i = 0; i < sizeof caps / sizeof *caps; i++) {
+        const struct layer *x = &f->layers.of[caps[i]];
+        ok &= x->state != LAYER_MISSING;
+        (void)buf_printf(&text, "; %s %s%s%s", layer_name(caps[i]), layer_state_text(x->state), x->detail[0] ? ": " : "", x->detail);
+    }
+    (void)buf_append(&text, "", 1);
+    put_check(b, "limits", ok, text.data);
+    buf_free(&text);
+}
+
 static void put_sandbox(struct buf *b, const struct front *f)
 {
     buf_puts(b, "{");
@@ -78,8 +95,7 @@ void info_readyz(struct front *f, struct exchange *x)
     char held[160];
     snprintf(held, sizeof held, "%" PRId64 " of %" PRId64 " bytes in %u files", spool.bytes, f->cfg->spool.max_bytes, spool.files);
     put_check(&b, "spool", !spool.trouble, spool.trouble ? spool.trouble : held);
-    snprintf(text, sizeof text, "%u of %" PRId64 " places in the queue taken", c.queued, f->cfg->limits.queue_length);
-    put_check(&b, "limits", true, text);
+    put_limits_check(&b, f, c.queued);
     put_sandbox_check(&b, f);
     if (f->draining)
         put_check(&b, "shutdown", false, "the server is shutting down");
@@ -141,6 +157,9 @@ static void put_limits(struct buf *b, const struct front *f)
                   {"queue_timeout_ms", c->limits.queue_timeout_ms},
                   {"max_sql_bytes", c->limits.max_sql_bytes},
                   {"memory_limit_bytes", c->pool.memory_limit_bytes},
+                  {"memory_cap_bytes", c->pool.memory_cap_bytes},
+                  {"cpu_cap", c->pool.cpu_cap},
+                  {"scratch_limit_bytes", c->pool.scratch_limit_bytes},
                   {"threads", c->pool.threads}};
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         buf_printf(b, "%s{\"name\":\"%s\",\"value\":%" PRId64 "}", i ? "," : "", limits[i].name, limits[i].value);

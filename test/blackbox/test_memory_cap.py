@@ -14,7 +14,7 @@ from lib.server import BULKHEAD, Server, clean_environment
 from lib.wait import wait_until
 
 CAP = 300_000_000
-SET = {"pool.memory_limit": "150MB", "pool.memory_cap": f"{CAP}B", "pool.scratch_limit": "0", "limits.timeout": "60s"}
+SET = {"pool.memory_limit": "150MB", "pool.memory_cap": f"{CAP}B", "pool.scratch_limit": "0", "limits.timeout": "60s", "limits.queue_timeout": "120s"}
 # The engine counts little of this; each is more than the cap.
 BOMBS = ["SELECT length(repeat('x', 700000000))", "SELECT length(list_sort(list_transform(range(60000000), lambda x: -x))::VARCHAR)",
          "SELECT max(length(s)) FROM (SELECT repeat(i::VARCHAR, 100000000) AS s FROM range(10, 20) t(i))"]
@@ -74,6 +74,14 @@ class TestABomb:
             c.close()
         assert server.client.rows("SELECT 1") == [[1]]
         assert server.front_pid == front
+
+
+def test_readyz_and_status_tell_the_caps(server):
+    check = server.client.get("/readyz").json()["checks"]["limits"]
+    means = layer(server, "memory_cap")["detail"]
+    assert check["ok"] and f"memory_cap in force: {means}" in check["detail"], check
+    limits = {row["name"]: row["value"] for row in server.status()["limits"]}
+    assert limits["memory_cap_bytes"] == CAP and limits["scratch_limit_bytes"] == 0 and limits["cpu_cap"] == 1
 
 
 def test_workers_are_the_kernels_first_choice_when_memory_is_short(server):

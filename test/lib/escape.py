@@ -23,13 +23,13 @@ def table():
 class Home:
     """A directory that every user can enter, with programs and a database that `user` (None: whoever runs the tests) can read."""
 
-    def __init__(self, user):
+    def __init__(self, user, programs=PROGRAMS):
         self.path = Path(tempfile.mkdtemp(prefix="bh-escape-", dir="/tmp"))
         self.path.chmod(0o755)
         (self.path / "lib").mkdir()
-        shutil.copy(PROGRAMS / "bulkhead", self.path)
-        shutil.copy(PROGRAMS / "bulkhead-worker", self.path)
-        shutil.copy(os.path.realpath(PROGRAMS / "lib" / "libduckdb.so"), self.path / "lib" / "libduckdb.so")
+        shutil.copy(programs / "bulkhead", self.path)
+        shutil.copy(programs / "bulkhead-worker", self.path)
+        shutil.copy(os.path.realpath(programs / "lib" / "libduckdb.so"), self.path / "lib" / "libduckdb.so")
         data = self.path / "data"
         data.mkdir()
         self.database = Db(data, "data.duckdb").make().path
@@ -48,17 +48,21 @@ def ordinary_user():
     return pwd.getpwnam("nobody") if os.getuid() == 0 else None
 
 
+def becomes(user):
+    """A preexec function; None when the process stays who it is."""
+    def become():
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    return become if user else None
+
+
 class Attacked(Server):
     """`run("sys kill 1 9")` carries steps out in a worker and gives their results, or the problem that came instead."""
 
     def __init__(self, home, user=None, **how):
-        def become():
-            os.setgroups([])
-            os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
-            os.environ["HOME"] = "/nonexistent"
         self.home, self.user = home, user
-        super().__init__(home.database, binary=home.path / "bulkhead", preexec=become if user else None, **how)
+        super().__init__(home.database, binary=home.path / "bulkhead", preexec=becomes(user), **how)
 
     @staticmethod
     def text(*steps, then=""):
