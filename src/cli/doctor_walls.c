@@ -77,6 +77,18 @@ static void check_wall(struct probe *p, const struct wall *wall)
         check_text(c->hint, "the layer %s says that it is in force, and does not hold: do not serve people whom you do not trust, and report this", layer_name(wall->by));
 }
 
+/* Its way out of its memory cap: into our own group. */
+static void check_group(struct probe *p)
+{
+    const struct groups *g = &p->w.caps.groups;
+    char attempt[PATH_MAX + 64];
+    if (!p->is_there || g->memory == CGROUP_TREES)
+        return;
+    snprintf(attempt, sizeof attempt, "group:%s/cgroup.procs", g->tree[g->memory].own);
+    const struct wall wall = {attempt, "leave its control group", "its caps stay", "open cgroup.procs of the server's own group for writing", LAYER_LANDLOCK};
+    check_wall(p, &wall);
+}
+
 /* ---- what must be ended ---- */
 
 static void check_memory(struct probe *p)
@@ -252,6 +264,10 @@ void doctor_walls(struct doctor *d)
     check_layers(&p);
     for (size_t i = 0; i < sizeof walls / sizeof *walls && !d->stopped; i++)
         check_wall(&p, &walls[i]);
+    struct attempt again;
+    if (!d->stopped)
+        try(&p, "start", 0, &again);
+    check_group(&p);
     void (*const ends[])(struct probe *) = {check_cores, check_deadline, check_scratch, check_memory};
     for (size_t i = 0; i < sizeof ends / sizeof *ends && !d->stopped; i++)
         ends[i](&p);

@@ -19,6 +19,7 @@ struct engine_options {
     const char *scratch_directory;   /* private to this worker; NULL or "": no spilling */
     int64_t scratch_limit_bytes;     /* 0: no spilling */
     int64_t memory_limit_bytes;
+    int64_t data_limit_bytes;        /* the cap for which RLIMIT_DATA stands; 0: none */
     unsigned threads;
     const char *const *extensions;   /* absolute paths of .duckdb_extension files, NULL-terminated; NULL: none */
     uint32_t statement_cache_entries; /* 0: off */

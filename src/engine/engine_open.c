@@ -132,7 +132,7 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
     e->cache = stmt_cache_new(o->statement_cache_entries);
     failure_hide_path(&e->hide, o->database_path, "<database>");
     failure_hide_path(&e->hide, o->scratch_directory, "<scratch>");
-    e->failure = (struct failure_context){.hide = &e->hide, .memory_limit_bytes = o->memory_limit_bytes};
+    e->failure = (struct failure_context){.hide = &e->hide, .memory_limit_bytes = o->memory_limit_bytes, .data_limit_bytes = o->data_limit_bytes};
 
     duckdb_config config = config_new(o);
     char *message = NULL;

@@ -210,6 +210,10 @@ static bool fill(struct error *err, const struct parsed *p, duckdb_error_type ty
     if (type == DUCKDB_ERROR_OUT_OF_MEMORY || strstr(p->text, "bad_alloc")) {
         error_set(err, ERR_OUT_OF_MEMORY, "%s", p->text);
         err->limit_bytes = ctx->memory_limit_bytes;
+        if (ctx->data_limit_bytes > 0 && (strstr(p->text, "bad_alloc") || strstr(p->text, "bad allocation"))) {
+            err->limit_bytes = ctx->data_limit_bytes;
+            err->stopped_by = STOP_KILL; /* the kernel's limit, though nobody was killed */
+        }
         return true;
     }
     if (type == DUCKDB_ERROR_INTERNAL || type == DUCKDB_ERROR_FATAL || strstr(p->text, "database has been invalidated")) {

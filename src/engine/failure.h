@@ -29,6 +29,7 @@ void failure_hide_free(struct failure_hide *h);
 struct failure_context {
     const struct failure_hide *hide; /* NULL: nothing to hide */
     int64_t memory_limit_bytes;      /* limit_bytes of an out-of-memory error */
+    int64_t data_limit_bytes;        /* of one where the kernel gave no more memory; 0: the kernel sets no limit that could be met so */
     size_t sql_len;                  /* positions past it are dropped; 0: no position */
 };
 

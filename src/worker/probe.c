@@ -92,6 +92,9 @@ static enum outcome try_scratch(const struct probe_target *t)
     return r;
 }
 
+/* The file by which a process gets into another control group. */
+static enum outcome try_group(const struct probe_target *t) { return t->argument[0] ? try_open(t->argument, O_WRONLY) : NOTHING; }
+
 /* ---- processes and the network ---- */
 
 static enum outcome of_call(long r) { return r < 0 ? COULD_NOT : COULD; }
@@ -256,7 +259,7 @@ static const struct attempt {
     {"unix", try_unix},       {"exec", try_exec},     {"fork", try_fork},
     {"trace", try_trace},     {"signal", try_signal}, {"unshare", try_unshare},
     {"root", try_root},       {"code", try_code},     {"limits", try_limits},
-    {"kernel", try_kernel},   {"memory", eat_memory}, {"disk", fill_disk},
+    {"group", try_group},     {"kernel", try_kernel}, {"memory", eat_memory}, {"disk", fill_disk},
     {"deadline", be_deaf},    {"cores", use_cores},
 };
 
@@ -279,11 +282,16 @@ static void add_refused(void *ctx, const char *kind, const char *name, const cha
 
 static int answer(struct worker *w, const struct probe_target *t, const struct link_run *run)
 {
-    char name[32] = "";
+    char name[PATH_MAX + 32] = "";
     size_t len = run->sql_bytes < sizeof name ? run->sql_bytes : sizeof name - 1;
     memcpy(name, w->ring.request, len);
     struct link_end end = {.type = LINK_END, .job = run->job};
     enum outcome r = NOTHING;
+    struct probe_target target = *t;
+    char *colon = strchr(name, ':');
+    target.argument = colon ? colon + 1 : "";
+    if (colon)
+        *colon = 0;
     if (strcmp(name, "objects") == 0) {
         struct listing l = {.w = w};
         engine_refused_objects(w->engine, add_refused, &l);
@@ -291,7 +299,7 @@ static int answer(struct worker *w, const struct probe_target *t, const struct l
     }
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
         if (strcmp(name, attempts[i].name) == 0)
-            r = attempts[i].run(t);
+            r = attempts[i].run(&target);
     end.produced = w->produced;
     end.rows = r == COULD;
     if (r != COULD_NOT)

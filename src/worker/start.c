@@ -157,6 +157,7 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
     struct engine_options opts = {.database_path = s->database,
                                   .scratch_directory = s->plan.scratch_directory[0] ? "." : "", /* it is the working directory */
                                   .scratch_limit_bytes = a->dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
+                                  .data_limit_bytes = a->data_bytes == 0 ? 0 : a->dedicated ? cfg->session.memory_cap_bytes : cfg->pool.memory_cap_bytes,
                                   .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
                                   .threads = (unsigned)cfg->pool.threads,
                                   .extensions = (const char *const *)s->extensions,

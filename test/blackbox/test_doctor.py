@@ -57,6 +57,8 @@ class TestAHealthyServer:
     def test_tries_each_wall_and_each_cap(self, healthy):
         for name in WALLS + ENDS:
             assert name in healthy, name
+        if healthy["memory cap"]["in_force"].startswith("control group"):
+            assert healthy["leave its control group"]["in_force"].startswith("refused: ")
         for name in WALLS:
             assert healthy[name]["how"].startswith("a worker tried: ")
             assert healthy[name]["in_force"].startswith(("refused: ", "killed for it: SIG")), healthy[name]
