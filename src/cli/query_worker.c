@@ -48,11 +48,12 @@ static int spawn(struct query_worker *w, const struct config *cfg, const struct 
         plan.read_paths = write->read_paths;
         plan.request_bytes = ring_request_bytes((int64_t)write->script_bytes);
     }
-    int r = config_fd < 0 ? -1 : worker_cap_make(&w->caps, WORKER_ID, cfg->pool.memory_cap_bytes, cfg->pool.cpu_cap, &w->cap, &plan);
+    struct cap_sizes sizes = {.memory_bytes = cfg->pool.memory_cap_bytes, .cpus = cfg->pool.cpu_cap, .threads = cfg->pool.threads};
+    int r = config_fd < 0 ? -1 : worker_cap_make(&w->caps, WORKER_ID, &sizes, &w->cap, &plan);
     if (r == 0)
         r = worker_spawn(&plan, WORKER_ID, &w->ends);
     if (r == 0)
-        worker_cap_started(&w->caps, &w->cap, &w->ends.child);
+        (void)worker_cap_started(&w->caps, &w->cap, &w->ends.child);
     if (r == 0)
         r = ring_map(w->ends.region_fd, plan.request_bytes, false, &w->ring);
     if (r < 0)

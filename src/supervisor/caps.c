@@ -18,6 +18,7 @@
 /* RLIMIT_DATA counts what is mapped, not what is used: stacks of threads, and what the allocator keeps. It is there for what fills memory faster
  * than the watchdog looks. */
 #define DATA_BESIDE_BYTES (INT64_C(64) << 20)
+#define STACK_BYTES (INT64_C(8) << 20)
 /* Every so many looks swap is counted too, though what is resident may be little. */
 #define LOOKS_PER_SWAP 16
 
@@ -64,11 +65,18 @@ void caps_report(const struct caps *c, int64_t cpu_cap, struct layers *l)
         layers_set(l, LAYER_CPU_CAP, LAYER_IN_FORCE, "affinity: it is bound to so many cores");
 }
 
-int worker_cap_make(struct caps *c, uint32_t id, int64_t memory_bytes, int64_t cpus, struct worker_cap *ret, struct worker_plan *plan)
+static int64_t data_limit(const struct cap_sizes *s)
+{
+    int64_t bytes;
+    bool too_large = __builtin_add_overflow(s->memory_bytes, s->memory_bytes / 10 + DATA_BESIDE_BYTES + s->threads * STACK_BYTES, &bytes);
+    return too_large ? 0 : bytes;
+}
+
+int worker_cap_make(struct caps *c, uint32_t id, const struct cap_sizes *sizes, struct worker_cap *ret, struct worker_plan *plan)
 {
     struct worker_cap cap = WORKER_CAP_NONE;
-    cap.memory_bytes = c->memory == CAP_BY_NOTHING ? 0 : memory_bytes;
-    cap.cpus = bites(c, cpus) && c->memory != CAP_BY_NOTHING ? cpus : 0;
+    cap.memory_bytes = c->memory == CAP_BY_NOTHING ? 0 : sizes->memory_bytes;
+    cap.cpus = bites(c, sizes->cpus) && c->memory != CAP_BY_NOTHING ? sizes->cpus : 0;
     bool group_of_memory = c->memory == CAP_BY_GROUP, group_of_cpu = cap.cpus > 0 && c->groups.cpu != CGROUP_TREES;
     struct group_limits limits = {.memory_bytes = group_of_memory ? cap.memory_bytes : 0,
                                   .cpus = group_of_cpu ? cap.cpus : 0,
@@ -78,8 +86,8 @@ int worker_cap_make(struct caps *c, uint32_t id, int64_t memory_bytes, int64_t c
     *ret = cap;
     plan->group_fds = ret->group.procs_fd;
     plan->group_count = CGROUP_TREES;
-    if (c->memory == CAP_BY_WATCHDOG && memory_bytes < INT64_MAX / 2)
-        plan->data_bytes = memory_bytes + memory_bytes / 10 + DATA_BESIDE_BYTES;
+    if (c->memory == CAP_BY_WATCHDOG && cap.memory_bytes > 0)
+        plan->data_bytes = data_limit(sizes);
     if (cap.cpus > 0 && !group_of_cpu) { /* neighbours get different cores */
         plan->cores = (int)cap.cpus;
         plan->first_core = (int)((int64_t)(id - 1) * cap.cpus % c->cores);
@@ -94,13 +102,14 @@ static int open_proc(pid_t pid, const char *name)
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-void worker_cap_started(struct caps *c, struct worker_cap *cap, const struct child *child)
+bool worker_cap_started(struct caps *c, struct worker_cap *cap, const struct child *child)
 {
     group_entered(&cap->group);
-    if (c->memory != CAP_BY_WATCHDOG)
-        return;
+    if (c->memory != CAP_BY_WATCHDOG || cap->memory_bytes == 0)
+        return true;
     cap->statm_fd = open_proc(child->pid, "statm"); /* our unreaped child: it is no other's pid */
     cap->status_fd = open_proc(child->pid, "status");
+    return cap->statm_fd >= 0 && cap->status_fd >= 0;
 }
 
 /* "RssAnon:	    1234 kB" */

@@ -45,10 +45,15 @@ void caps_close(struct caps *c);
 /* What the layers memory_cap and cpu_cap are here, for a cap of so many cores. */
 void caps_report(const struct caps *c, int64_t cpu_cap, struct layers *l);
 
+struct cap_sizes {
+    int64_t memory_bytes, cpus; /* 0: no cap */
+    int64_t threads;            /* of the engine: their stacks count as data */
+};
+
 /* Before the worker is spawned: fills in what `plan` needs, which points into *ret. `id` is the worker's, never 0. 0; -1 with errno. */
-int worker_cap_make(struct caps *c, uint32_t id, int64_t memory_bytes, int64_t cpus, struct worker_cap *ret, struct worker_plan *plan);
-/* It runs. */
-void worker_cap_started(struct caps *c, struct worker_cap *cap, const struct child *child);
+int worker_cap_make(struct caps *c, uint32_t id, const struct cap_sizes *sizes, struct worker_cap *ret, struct worker_plan *plan);
+/* It runs. False: it can't be watched, though it should be; RLIMIT_DATA alone holds then. */
+bool worker_cap_started(struct caps *c, struct worker_cap *cap, const struct child *child);
 /* The watchdog's look: true when the worker has more than it may, and is to be killed now. Always false where its group does that. */
 bool worker_cap_passed(struct worker_cap *cap);
 /* Was it for memory that this worker, reaped already, died? `words`: the last that it printed. */

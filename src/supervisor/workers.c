@@ -355,12 +355,14 @@ static bool start_process(struct worker *w, struct error *err)
                                .grants_bytes = grants.len};
     if (w->kind == WORKER_KIND_WRITER)
         write_path_plan(s, &plan);
-    int64_t memory_bytes = memory_cap_of(s->cfg, w->kind);
+    struct cap_sizes sizes = {.memory_bytes = memory_cap_of(s->cfg, w->kind), .cpus = s->cfg->pool.cpu_cap, .threads = s->cfg->pool.threads};
+    if (w->kind == WORKER_KIND_WRITER && s->cfg->admin.threads > sizes.threads)
+        sizes.threads = s->cfg->admin.threads;
     bool ok = scratch_make(&s->scratch, w->id, plan.uid, w->scratch, sizeof w->scratch) &&
-              worker_cap_make(&s->caps, w->id, memory_bytes, s->cfg->pool.cpu_cap, &w->cap, &plan) == 0 && worker_spawn(&plan, w->id, &w->ends) == 0;
-    if (ok)
-        worker_cap_started(&s->caps, &w->cap, &w->ends.child);
-    else
+              worker_cap_make(&s->caps, w->id, &sizes, &w->cap, &plan) == 0 && worker_spawn(&plan, w->id, &w->ends) == 0;
+    if (ok && !worker_cap_started(&s->caps, &w->cap, &w->ends.child))
+        log_event(&s->log, LOG_WARN, "memory_unwatched", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid));
+    if (!ok)
         error_set(err, ERR_UNAVAILABLE, "cannot start a worker process: %s", strerror(errno));
     secrets_wipe(&grants);
     return ok;
