@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
 from lib import proc
-from lib.client import new_id
+from lib.client import Cut, new_id
 from lib.db import killed_writer
 from lib.keys import bearer, new_key
 from lib.server import BULKHEAD, clean_environment, run_cli
@@ -39,6 +40,13 @@ def beside(db):
 
 def inode(db):
     return os.stat(db.path).st_ino
+
+
+def another_front(server, old):
+    try:
+        return server.front_pid != old
+    except (OSError, Cut, AssertionError):
+        return False
 
 
 def writer_of(server, query_id):
@@ -255,6 +263,18 @@ class TestStopped:
         wait_until(lambda: beside(db) == [], lambda: f"left behind: {beside(db)}")
         assert inode(db) == before
         assert write(server, "INSERT INTO t VALUES (1)").status == 200
+        server.settle()
+
+    def test_the_front_dies_while_workers_start_for_it(self, server):
+        for ms in range(0, 200, 15):
+            c = start_write(server, "SELECT 1; CREATE OR REPLACE TABLE x AS SELECT 1 AS a")
+            time.sleep(ms / 1000)
+            front = server.front_pid
+            proc.kill(front)
+            c.close()
+            wait_until(lambda: another_front(server, front), "no new front", 30)
+        assert write(server, "INSERT INTO t VALUES (1)").status == 200
+        wait_until(lambda: not [w for w in server.workers() if w["kind"] == "writer"], lambda: f"a writer stays: {server.workers()}")
         server.settle()
 
     def test_the_server_ends_in_the_middle(self, start, db):
