@@ -72,7 +72,7 @@ TIME_OF_DAY = {
     "core/log.c": "stamps", "front/http_server.c": "the Date header", "front/registry.c": "submitted_at", "session/sessions.c": "created_at, expires_at",
     "front/auth.c": "expiry of keys", "front/front_main.c": "expiry of keys", "supervisor/tls_source.c": "expiry of certificates",
     "supervisor/database_watch.c": "ages of files", "front/database.c": "ages of files", "publish/backup.c": "names", "publish/lock.c": "shown to people",
-    "cli/cmd_key.c": "dates of keys", "front/tickets.c": "expires_at",
+    "cli/cmd_key.c": "dates of keys", "cli/doctor_files.c": "expiry of certificates", "front/tickets.c": "expires_at",
 }
 
 
