@@ -285,6 +285,8 @@ void write_path_plan(const struct supervisor *s, struct worker_plan *plan)
 
 static bool refuse_early(const struct supervisor *s, const struct want *x, struct error *err)
 {
+    if (!s->cfg->server.keys_file[0] && !s->cfg->server.keyless_admin) /* the front has checked it, if it is sane */
+        return error_set(err, ERR_FORBIDDEN, "there are no admins here: neither API keys nor server.keyless_admin") < 0;
     if (x->writes && !s->cfg->database.path[0])
         return error_set(err, ERR_BAD_REQUEST, "the database is in memory, one in each worker: there is no file to write to") < 0;
     if (s->database.paused) {
