@@ -117,6 +117,7 @@ struct write_path {
     enum write_state state;
     uint32_t want;          /* the front's; LOOKING, COPYING */
     uint32_t worker;        /* that looks or writes; 0: none yet, or no more */
+    bool written;           /* it said so before it died */
     struct child publisher;
     struct event *pid_event, *control_event, *timer;
     int control_fd;         /* to the publisher; -1 */

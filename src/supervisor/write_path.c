@@ -21,6 +21,8 @@
 #define SETTLE_MS 2000
 /* A publisher that was told to end and does not is killed; what it leaves, the next write removes. */
 #define TIDY_MS 5000
+/* A writer may die when its work is done. The front, if it has heard its END, asks for the publication within a moment. */
+#define CLAIM_MS 1000
 /* For those who are told that it can't be just now, when nobody knows better. */
 #define RETRY_S 5
 
@@ -76,6 +78,7 @@ static void let_publisher_end(struct supervisor *s)
     progress(s, 0, 0, 0);
     disarm(s);
     p->want = p->worker = 0;
+    p->written = false;
     p->state = write_path_is_over(s) ? WRITE_NONE : WRITE_ENDING;
     if (p->state == WRITE_ENDING)
         arm(s, TIDY_MS);
@@ -260,7 +263,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         fail(s, &err);
         return;
     }
-    if (p->publisher.pidfd >= 0)
+    if (p->state == WRITE_RUNNING) /* its worker is dead, and nobody has asked for what it wrote */
+        let_publisher_end(s);
+    else if (p->publisher.pidfd >= 0)
         (void)child_signal(&p->publisher, SIGKILL, 0);
 }
 
@@ -280,6 +285,8 @@ void write_path_plan(const struct supervisor *s, struct worker_plan *plan)
 
 static bool refuse_early(const struct supervisor *s, const struct want *x, struct error *err)
 {
+    if (!s->cfg->server.keys_file[0] && !s->cfg->server.keyless_admin) /* the front has checked it, if it is sane */
+        return error_set(err, ERR_FORBIDDEN, "there are no admins here: neither API keys nor server.keyless_admin") < 0;
     if (x->writes && !s->cfg->database.path[0])
         return error_set(err, ERR_BAD_REQUEST, "the database is in memory, one in each worker: there is no file to write to") < 0;
     if (s->database.paused) {
@@ -330,7 +337,11 @@ void write_path_worker_dead(struct worker *w)
     struct write_path *p = &s->write;
     if (p->worker != w->id)
         return;
-    if (p->state == WRITE_LOOKING || p->state == WRITE_RUNNING)
+    workers_look_at_status(w);
+    p->written = w->written;
+    if (p->state == WRITE_RUNNING && p->written)
+        arm(s, CLAIM_MS); /* its work is done: the front has END, and asks for the publication */
+    else if (p->state == WRITE_LOOKING || p->state == WRITE_RUNNING)
         let_publisher_end(s);
 }
 
@@ -342,7 +353,7 @@ void write_path_commit(struct supervisor *s, uint32_t worker)
     struct error err;
     if (w && w->id == p->worker)
         workers_look_at_status(w);
-    bool fit = w && w->id == p->worker && p->state == WRITE_RUNNING && w->written && w->kind == WORKER_KIND_WRITER;
+    bool fit = worker != 0 && worker == p->worker && p->state == WRITE_RUNNING && (w ? w->written : p->written);
     if (fit)
         p->state = WRITE_COMMITTING;
     if (fit && fd_send(p->control_fd, &m, sizeof m, NULL, 0) == 0) {
@@ -369,8 +380,11 @@ void write_path_settled(struct supervisor *s)
 void write_path_forget_front(struct supervisor *s)
 {
     struct write_path *p = &s->write;
+    struct worker *w = workers_find(s, p->worker);
     if (p->state == WRITE_COPYING || p->state == WRITE_RUNNING)
         let_publisher_end(s); /* the front's workers are killed by others */
+    if (w && w->state != WORKER_POOL && !w->doomed) /* it only starts: nobody will ever ask for it */
+        workers_doom(w, DEATH_RETIRED);
 }
 
 void write_path_kill(struct supervisor *s)

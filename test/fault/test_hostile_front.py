@@ -17,7 +17,8 @@ pytestmark = pytest.mark.fault
 
 CONTROL_FD = 3  # src/link/inherit.h
 CONTROL = re.findall(r"^CONTROL_MESSAGE\((\w+),", (ROOT / "src" / "link" / "control.def").read_text(), re.MULTILINE)
-DIED, DRAIN, REPLACE, DRAINED = (1 + CONTROL.index(name) for name in ("DIED", "DRAIN", "REPLACE", "DRAINED"))
+DIED, DRAIN, REPLACE, DRAINED, WANT, COMMIT = (1 + CONTROL.index(name) for name in ("DIED", "DRAIN", "REPLACE", "DRAINED", "WANT", "COMMIT"))
+KIND_WRITER = 3  # src/link/inherit.h, enum worker_kind
 DEATH_SPENT = 4  # src/link/control.h, enum death_reason
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
 
@@ -79,6 +80,20 @@ def test_replacements_of_unknown_workers_and_reasons_are_ignored(server, channel
         channel.send(struct.pack("=IIII", REPLACE, worker, reason, 0))
     assert server.client.rows("SELECT 1") == [[1]]
     assert server.worker_pids() == pids
+
+
+def test_writes_are_refused_where_there_are_no_admins(server, channel):
+    header = (ROOT / "src" / "core" / "source.h").read_text()
+    name_bytes, sources = (int(re.search(rf"#define {name} (\d+)", header)[1]) for name in ("SOURCE_NAME_BYTES", "SOURCES_PER_SET"))
+    version = server.status()["database"]["version"]
+    for writes in (0, 1):
+        since = server.log_mark()
+        channel.send(struct.pack("=IIII", WANT, 4_000_000 + writes, KIND_WRITER, writes) + bytes(name_bytes * sources))
+        server.wait_log("dedicated_failed", since=since, code="forbidden")
+    channel.send(struct.pack("=II", COMMIT, 999))  # a writer that there is not
+    assert server.client.rows("SELECT 1") == [[1]]
+    assert not [w for w in server.workers() if w["kind"] == "writer"] and not server.log_contains("write_copied")
+    assert server.status()["database"]["version"] == version
 
 
 def test_replacements_without_end_end_the_front(server, channel):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lib import proc
-from lib.client import Cut
+from lib.client import Cut, new_id
 from lib.db import killed_writer
 from lib.server import WORKER, Server, run_cli
 from lib.wait import wait_until
@@ -98,7 +98,12 @@ def test_the_writer_of_an_admin_write_dies(start, db, both, phase, action, statu
 @pytest.mark.parametrize("phase,action", [("import:copying", "stop"), ("import:copied", "hang"), ("import:before-rename", "stop")])
 def test_a_publisher_that_hangs_is_given_up(start, db, both, phase, action):
     server = start(db, set={**ADMIN, "admin.copy_timeout": "700ms"}, env={"BULKHEAD_FAULT": f"{phase}:{action}"})
-    r = write(server)
+    mine = new_id()
+    with server.client.connect() as c:
+        c.send_request("POST", "/v1/admin/sql", json.dumps({"sql": SCRIPT}).encode(), [("Content-Type", "application/json"), ("Bulkhead-Query-Id", mine)])
+        if phase != "import:before-rename":  # the copy is under way, or has just been made
+            wait_until(lambda: (seen := server.client.get(f"/v1/queries/{mine}").json())["state"] == "queued" and seen["progress"] is not None, "no progress")
+        r = c.read_response()
     if phase == "import:before-rename":
         assert "copy_timeout" in r.problem(503, "unavailable")["detail"]
     else:

@@ -77,6 +77,9 @@ class Day:
             else:
                 self.wrong(f"{kind}: cut without a reason: {e}")
             return None
+        except AssertionError as e:
+            self.wrong(f"{kind} in {request.phase}: {e}; the server says {self.server.client.get('/v1/queries/' + request.query_id).text}")
+            return None
         self.note(request, "ok" if r.status == 200 else r.json()["code"])
         return r
 

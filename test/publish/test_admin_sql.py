@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 
 from lib import proc
-from lib.client import new_id
+from lib.client import Cut, new_id
 from lib.db import killed_writer
 from lib.keys import bearer, new_key
 from lib.server import BULKHEAD, clean_environment, run_cli
@@ -39,6 +41,13 @@ def beside(db):
 
 def inode(db):
     return os.stat(db.path).st_ino
+
+
+def another_front(server, old):
+    try:
+        return server.front_pid != old
+    except (OSError, Cut, AssertionError):
+        return False
 
 
 def writer_of(server, query_id):
@@ -257,6 +266,18 @@ class TestStopped:
         assert write(server, "INSERT INTO t VALUES (1)").status == 200
         server.settle()
 
+    def test_the_front_dies_while_workers_start_for_it(self, server):
+        for ms in range(0, 200, 15):
+            c = start_write(server, "SELECT 1; CREATE OR REPLACE TABLE x AS SELECT 1 AS a")
+            time.sleep(ms / 1000)
+            front = server.front_pid
+            proc.kill(front)
+            c.close()
+            wait_until(lambda: another_front(server, front), "no new front", 30)
+        assert write(server, "INSERT INTO t VALUES (1)").status == 200
+        wait_until(lambda: not [w for w in server.workers() if w["kind"] == "writer"], lambda: f"a writer stays: {server.workers()}")
+        server.settle()
+
     def test_the_server_ends_in_the_middle(self, start, db):
         server = start(db, set={**ADMIN, "server.shutdown_grace": "300ms"})
         mine, before = new_id(), inode(db)
@@ -265,6 +286,51 @@ class TestStopped:
         server.stop()
         c.close()
         assert inode(db) == before
+
+
+def test_through_a_symbolic_link(start, db, tmp_path):
+    link = tmp_path / "links" / "served.duckdb"
+    link.parent.mkdir()
+    link.symlink_to(db.path)
+    server = start(link, set=ADMIN)
+    assert write(server, "INSERT INTO t VALUES (100)").status == 200
+    assert server.client.rows("SELECT count(*) FROM t") == [[11]]
+    assert link.is_symlink() and beside(db) == ["data.duckdb.bulkhead-version-1"] and os.listdir(link.parent) == ["served.duckdb"]
+
+
+def test_so_many_versions_are_kept_as_configured(start, db):
+    server = start(db, set={**ADMIN, "admin.keep": 2})
+    for i in range(4):
+        assert write(server, f"INSERT INTO t VALUES ({100 + i})").status == 200
+    assert beside(db) == ["data.duckdb.bulkhead-version-3", "data.duckdb.bulkhead-version-4"]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system that is full after a few megabytes."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(where)], capture_output=True).returncode != 0:
+        pytest.skip("no file system of our own can be mounted here")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@pytest.mark.parametrize("ballast_kb,rows", [(2400, 10), (0, 1_000_000), (1400, 60_000)], ids=["copy", "script", "checkpoint"])
+def test_a_full_disk_changes_nothing(start, tiny_disk, db, ballast_kb, rows):
+    target = type(db)(tiny_disk, "data.duckdb")
+    shutil.copy(db.path, target.path)
+    (tiny_disk / "ballast").write_bytes(b"x" * ballast_kb * 1024)
+    server = start(target, set=ADMIN)
+    before = inode(target)
+    r = write(server, f"CREATE TABLE big AS SELECT hash(i) AS a, hash(i + 1) AS b FROM range({rows}) r(i)")
+    fields = r.problem(r.status, r.json()["code"])
+    assert r.status in (400, 503) and "space" in fields["detail"], fields
+    assert inode(target) == before and server.client.rows("SELECT count(*) FROM t") == [[10]]
+    wait_until(lambda: beside(target) == [], lambda: f"left behind: {beside(target)}")
+    (tiny_disk / "ballast").unlink()
+    assert write(server, "INSERT INTO t VALUES (1)").status == 200
+    server.stop()
 
 
 def test_a_directory_that_cannot_be_written(start, db, tmp_path):
