@@ -4,6 +4,7 @@
 #include "broker/broker_jail.h"
 #include "broker/reach.h"
 #include "core/buf.h"
+#include "core/clock.h"
 #include "core/errors.h"
 #include "core/fd.h"
 #include "core/log.h"
@@ -22,12 +23,19 @@
 #define CHANNELS_MAX 512
 /* Lookups and connects under way. More is a worker that has gone mad, or a name server that has. */
 #define THREADS_MAX 64
+/* Of one worker: so many at a time, and over time no more than a pool of connections needs that is made anew. So none can use up the threads, or the
+ * source's connections. */
+#define WORKER_THREADS_MAX 8
+#define WORKER_BURST 64
+#define WORKER_PER_S 8
 #define THREAD_STACK_BYTES (256 * 1024) /* getaddrinfo wants some */
 
 /* A worker's channel. Threads hold it as well as the loop; the last one frees it. */
 struct channel {
     int fd;
-    atomic_int holders;
+    atomic_int holders, under_way;
+    int64_t spent_ns; /* its asks, each worth the time in which one may come; this far ahead of the clock it is at its limit */
+    bool limited;     /* it was, and the log says so */
     struct egress_grant grant;
 };
 
@@ -64,6 +72,7 @@ static void *serve(void *arg)
     if (refused)
         log_event(&broker_log, LOG_WARN, "egress_refused", LOG_I("worker", r->channel->grant.worker), LOG_S("source", e->source),
                   LOG_S("host", e->host), LOG_S("address", address), LOG_S("why", "the name leads to an address that only a literal declaration may name"));
+    atomic_fetch_sub(&r->channel->under_way, 1);
     answer(r->channel, r->ask.id, fd >= 0 ? 0 : error, fd);
     release(r->channel);
     free(r);
@@ -80,6 +89,7 @@ static int start_thread(struct channel *c, const struct egress_ask *ask)
         atomic_fetch_sub(&threads, 1);
         return EAGAIN;
     }
+    atomic_fetch_add(&c->under_way, 1);
     struct request *r = malloc(sizeof *r);
     CHECK(r);
     *r = (struct request){c, *ask};
@@ -91,10 +101,26 @@ static int start_thread(struct channel *c, const struct egress_ask *ask)
     pthread_attr_destroy(&attr);
     if (e) {
         atomic_fetch_sub(&threads, 1);
+        atomic_fetch_sub(&c->under_way, 1);
         free(r);
         release(c);
     }
     return e;
+}
+
+static bool within_limits(struct channel *c)
+{
+    int64_t now = clock_now_ns(), each = NS_PER_S / WORKER_PER_S;
+    if (c->spent_ns < now)
+        c->spent_ns = now;
+    if (atomic_load(&c->under_way) < WORKER_THREADS_MAX && c->spent_ns + each <= now + WORKER_BURST * each) {
+        c->spent_ns += each;
+        return true;
+    }
+    if (!c->limited)
+        log_event(&broker_log, LOG_WARN, "egress_limited", LOG_I("worker", c->grant.worker));
+    c->limited = true;
+    return false;
 }
 
 /* One ask. False: the worker is gone, or says what it must not. */
@@ -111,7 +137,7 @@ static bool on_ask(struct channel *c)
         answer(c, ask.id, EACCES, -1);
         return true;
     }
-    int e = start_thread(c, &ask);
+    int e = within_limits(c) ? start_thread(c, &ask) : EAGAIN;
     if (e)
         answer(c, ask.id, e, -1);
     return true;

@@ -229,6 +229,8 @@ static int attach(struct engine *e, const struct engine_options *o, const struct
 
 int sources_attach(struct engine *e, const struct engine_options *o, bool databases, struct error *err)
 {
+    if (!databases && o->trust_file && o->trust_file[0])
+        failure_hide_path(&e->hide, o->trust_file, "<roots>");
     for (size_t i = 0, remote = 0; i < o->source_count; i++) {
         char address[32];
         if (!source_is_remote(&o->sources[i].def))

@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Texts that must not reach a client, and what stands for them. */
-#define FAILURE_HIDE_MAX 96
+/* Texts that must not reach a client, and what stands for them. Room for all that one worker can have: three secrets of each of 16 sources in four
+ * spellings, and both forms of 64 extensions' and some other paths. */
+#define FAILURE_HIDE_MAX 384
 struct failure_hide {
     struct {
         char *text; /* owned */

@@ -155,6 +155,7 @@ bool metrics_write(const struct front *f, struct buf *b)
     if (f->certificate_until_s)
         put_one(b, "bulkhead_tls_certificate_expiry_seconds", "gauge", "Unix time at which the TLS certificate ends.", (uint64_t)f->certificate_until_s);
     put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
+    put_one(b, "bulkhead_penalties_total", "counter", "Workers that a key was held to have cost: it waits longer for a while.", pool_penalties(f->pool));
     struct quarantine_figures q = quarantine_figures(f->quarantine, clock_now_ns());
     put_head(b, "bulkhead_quarantine_strikes_total", "counter", "Workers that a statement ended, as far as they count against it, by how.");
     buf_printf(b, "bulkhead_quarantine_strikes_total{by=\"crash\"} %" PRIu64 "\n", q.strikes[STRIKE_CRASH]);

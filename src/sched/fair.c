@@ -38,6 +38,7 @@ struct fair {
     unsigned parked_count;
     unsigned waiting, background_running, places, in_a_row;
     int64_t now_ns;          /* of the last tick */
+    uint64_t penalized;      /* penalties given, ever */
     int64_t forgiven_ns;     /* penalties given until then count no more */
     bool penalties;          /* some active tenant has one */
 };
@@ -306,11 +307,14 @@ void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
     int64_t until = (more ? t->turns.penalty_until_ns : now_ns) + PENALTY_NS;
     t->turns.penalty_until_ns = until < now_ns + PENALTY_MAX * PENALTY_NS ? until : now_ns + PENALTY_MAX * PENALTY_NS;
     t->turns.penalty_given_ns = now_ns;
+    f->penalized++;
     if (now_ns > f->now_ns)
         f->now_ns = now_ns;
     f->penalties = true;
     place(f, t, false);
 }
+
+uint64_t fair_penalties(const struct fair *f) { return f->penalized; }
 
 void fair_forgive(struct fair *f, int64_t now_ns)
 {

@@ -39,6 +39,7 @@ unsigned fair_parked(const struct fair *f); /* tenants */
 
 /* The tenant cost a worker: for a while it is treated as if it held one place more. */
 void fair_penalize(struct fair *f, struct job *of, int64_t now_ns);
+uint64_t fair_penalties(const struct fair *f); /* given since the start */
 /* All penalties given until now count no more. */
 void fair_forgive(struct fair *f, int64_t now_ns);
 /* Lets penalties fade. Call it now and then. */

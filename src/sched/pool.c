@@ -157,6 +157,8 @@ struct pool_counts pool_count(const struct pool *p)
     return c;
 }
 
+uint64_t pool_penalties(const struct pool *p) { return fair_penalties(p->fair); }
+
 void pool_forgive(struct pool *p) { fair_forgive(p->fair, clock_now_ns()); }
 
 void pool_each_tenant(const struct pool *p, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx) { fair_each(p->fair, fn, ctx); }

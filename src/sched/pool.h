@@ -122,6 +122,8 @@ void pool_note_cpu(struct job *job);
 void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns);
 
 struct pool_counts pool_count(const struct pool *p);
+/* How often a tenant was held to have cost a worker. */
+uint64_t pool_penalties(const struct pool *p);
 /* Nobody is treated worse for workers that were lost until now. */
 void pool_forgive(struct pool *p);
 /* What each tenant has waiting and running (sched/fair.h). */

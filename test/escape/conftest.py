@@ -19,10 +19,15 @@ def home():
     h.close()
 
 
-@pytest.fixture(scope="module", params=["root", "user"])
+def pytest_generate_tests(metafunc):
+    """Both modes, where they can be had; a module that says ONE_MODE tests what does not depend on the user."""
+    if "hostile" in metafunc.fixturenames:
+        modes = ["root", "user"] if os.getuid() == 0 else ["user"]
+        metafunc.parametrize("hostile", modes[:1] if getattr(metafunc.module, "ONE_MODE", False) else modes, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def hostile(request, home):
-    if request.param == "root" and os.getuid() != 0:
-        pytest.skip("needs root")
     with Attacked(home, user=ordinary_user() if request.param == "user" else None) as s:
         s.mode = request.param
         yield s

@@ -15,6 +15,7 @@ TYPE = {name: number for number, name in enumerate(NAMES)}
 ERRORS = re.findall(r"^ERROR\((\w+)", (ROOT / "src" / "core" / "errors.def").read_text(), re.MULTILINE)
 LONG = "SELECT sum(levenshtein(repeat('a', 20000), repeat('b', 20000 + i % 2))) FROM range(100000) t(i)"
 MIDDLE = "SELECT levenshtein(repeat('a', 20000), repeat('b', 20000))"
+ONE_MODE = True  # link and ring are the same whoever the worker is
 SHORT = "SELECT 5 AS a"
 WIDE = "SELECT repeat('x', 1000) AS a FROM range(20000)"
 

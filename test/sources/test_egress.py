@@ -281,6 +281,25 @@ class TestTheBrokerByItself:
             connection.close()
             assert b.ask(b.channel((str(tmp_path), 5434)), 0)[0] == errno.ENOENT
 
+    def test_one_worker_does_not_use_it_up(self):
+        """It asks without end, and takes no answer: the others are served, and the source sees so many connections and no more."""
+        with Broker() as b, Trap() as there:
+            flood, other = b.channel(("127.0.0.1", there.port)), b.channel(("127.0.0.1", there.port))
+            flood.setblocking(False)
+            for i in range(3000):
+                try:
+                    flood.send(struct.pack("II", i, 0))
+                except BlockingIOError:
+                    pass
+                if i % 500 == 0:
+                    error, connection = b.ask(other, 0)
+                    assert error == 0
+                    connection.close()
+            flood.close()
+            assert b.ask(other, 0)[0] == 0
+            assert len(there.visits) < 150
+        assert "egress_limited" in b.log
+
     def test_many_at_once_and_many_channels(self):
         with Broker() as b, Trap() as there:
             channels = [b.channel(("127.0.0.1", there.port)) for _ in range(100)]
