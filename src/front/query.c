@@ -9,6 +9,7 @@
 #include "front/negotiate.h"
 #include "front/query.h"
 #include "front/query_request.h"
+#include "front/results.h"
 #include "front/sessions_http.h"
 #include "front/waiter.h"
 
@@ -292,7 +293,8 @@ static int place(struct query *q, const struct query_request *r, struct error *e
         return admin_place(q, r, err);
     if (r->destination_path && export_check(q, r, err) < 0)
         return -1;
-    if (q->asynchronous && !r->destination_path && spool_check(q->f->spool, q->job->tenant, 1, err) < 0)
+    bool kept = q->asynchronous && !r->destination_path;
+    if (kept && (spool_check(q->f->spool, q->job->tenant, 1, err) < 0 || results_check(q->f->results, caller_of(q->f, q->x).key, err) < 0))
         return -1;
     return query_place(q, r, err);
 }

@@ -9,11 +9,15 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Each has a record of up to 3 KB and a descriptor. */
+#define RESULTS_MAX 4096
+
 struct results {
     struct registry *registry;
     struct tickets *tickets;
     struct result *first;
     unsigned count;
+    int64_t next_ns; /* nothing expires before */
 };
 
 struct results *results_new(struct registry *registry, struct tickets *tickets)
@@ -32,6 +36,16 @@ void results_free(struct results *all)
     free(all);
 }
 
+int results_check(const struct results *all, const char *owner, struct error *err)
+{
+    unsigned left = all->count < RESULTS_MAX ? RESULTS_MAX - all->count : 0, mine = 0;
+    for (const struct result *r = all->first; owner[0] && r; r = r->next)
+        mine += strcmp(r->rec->owner, owner) == 0;
+    if (left > 0 && mine < left)
+        return 0;
+    return error_set(err, ERR_SPOOL_FULL, "%u results are kept, %u of them for this key, and there is no place for one more: delete some", all->count, mine);
+}
+
 /* Not made from the id: an id may be used again, and then means other bytes. */
 static void make_etag(char ret[ETAG_BYTES])
 {
@@ -44,6 +58,8 @@ int results_keep(struct query *q, struct error *err)
 {
     struct results *all = q->f->results;
     struct record *rec = q->record;
+    if (all->count >= RESULTS_MAX)
+        return error_set(err, ERR_SPOOL_FULL, "%u results are kept, and there is no place for one more", all->count);
     if (spool_size(spool_fd(q->file)) != q->file_end)
         return error_set(err, ERR_INTERNAL, "the file of the result is not as long as the result");
     struct result *r = calloc(1, sizeof *r);
@@ -64,6 +80,8 @@ int results_keep(struct query *q, struct error *err)
     all->count++;
     record_pin(all->registry, rec);
     rec->result = r;
+    if (all->count == 1 || r->expires_ns < all->next_ns)
+        all->next_ns = r->expires_ns;
     gone_note(&q->f->page->results, gone_hash(rec->key.high, rec->key.low, rec->owner));
     return 0;
 }
@@ -83,10 +101,15 @@ void results_drop(struct results *all, struct result *r)
 
 void results_expire(struct results *all, int64_t now_ns)
 {
+    if (now_ns < all->next_ns || !all->first)
+        return;
+    all->next_ns = INT64_MAX;
     for (struct result *r = all->first, *next; r; r = next) {
         next = r->next;
         if (now_ns >= r->expires_ns)
             results_drop(all, r);
+        else if (r->expires_ns < all->next_ns)
+            all->next_ns = r->expires_ns;
     }
 }
 

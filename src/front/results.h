@@ -21,6 +21,8 @@ struct results;
 struct results *results_new(struct registry *registry, struct tickets *tickets);
 void results_free(struct results *all);
 
+/* May one more result be kept for this key ("": without keys)? One has as many as are still free, so that others find some, too. 0, or -1 with *err. */
+int results_check(const struct results *all, const char *owner, struct error *err);
 /* The query's file becomes its record's result. 0, or -1 with *err: its file is not what it should be. */
 int results_keep(struct query *q, struct error *err);
 /* The record forgets its result. */

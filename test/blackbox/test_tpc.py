@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lib.asynchronous import result
 from lib.formats import (MEDIA, arrow_of, assert_same_arrow, assert_same_json, assert_same_ndjson, assert_same_parquet, engine, json_of, parquet_of,
                          read_arrow, read_csv, text_of)
 from lib.server import BUILD, Server
@@ -60,24 +61,45 @@ def benchmarks(tmp_path_factory):
         b.server.stop()
 
 
+def assert_as_the_engine(response, sql, form, path, what, tmp_path):
+    assert response.status == 200, response
+    if form == "json":
+        assert_same_json(response.text, json_of(sql, path), what)
+    elif form == "ndjson":
+        assert_same_ndjson(response.body, json_of(sql, path), what)
+    elif form == "csv":
+        assert read_csv(response.body)[1:] == text_of(sql, path), what
+    elif form == "arrow":
+        assert_same_arrow(read_arrow(response.body), arrow_of(sql, path), what)
+    else:
+        (tmp_path / "ours.parquet").write_bytes(response.body)
+        assert_same_parquet(tmp_path / "ours.parquet", parquet_of(sql, tmp_path / "theirs.parquet", path), what)
+
+
 @pytest.mark.parametrize("form", MEDIA)
 @pytest.mark.parametrize("name,number", QUERIES)
 def test_a_query_answers_as_the_engine_does(benchmarks, tmp_path, name, number, form):
     b = benchmarks(name)
     sql, what = b.queries[number], f"{name} query {number}"
-    response = b.server.client.query(sql, format=form, timeout="120s")
-    assert response.status == 200, response
-    if form == "json":
-        assert_same_json(response.text, json_of(sql, b.path), what)
-    elif form == "ndjson":
-        assert_same_ndjson(response.body, json_of(sql, b.path), what)
-    elif form == "csv":
-        assert read_csv(response.body)[1:] == text_of(sql, b.path), what
-    elif form == "arrow":
-        assert_same_arrow(read_arrow(response.body), arrow_of(sql, b.path), what)
-    else:
-        (tmp_path / "ours.parquet").write_bytes(response.body)
-        assert_same_parquet(tmp_path / "ours.parquet", parquet_of(sql, tmp_path / "theirs.parquet", b.path), what)
+    assert_as_the_engine(b.server.client.query(sql, format=form, timeout="120s"), sql, form, b.path, what, tmp_path)
+
+
+@pytest.mark.parametrize("form", MEDIA)
+@pytest.mark.parametrize("name,number", [q for q in QUERIES if SOAK or q[1] % 10 == 1])
+def test_and_so_does_its_kept_result(benchmarks, tmp_path, name, number, form):
+    b = benchmarks(name)
+    sql, what = b.queries[number], f"{name} query {number}"
+    assert_as_the_engine(result(b.server.client, sql, format=form, timeout="120s"), sql, form, b.path, what, tmp_path)
+
+
+@pytest.mark.parametrize("form", MEDIA)
+def test_a_large_table_is_kept_whole(benchmarks, tmp_path, form):
+    """More than the ring: the worker itself writes the file."""
+    b = benchmarks("tpch")
+    sql = "SELECT * FROM lineitem ORDER BY l_orderkey, l_linenumber"
+    response = result(b.server.client, sql, format=form, timeout="120s")
+    assert len(response.body) > 2_000_000
+    assert_as_the_engine(response, sql, form, b.path, "lineitem", tmp_path)
 
 
 def test_all_of_them_are_there(benchmarks):

@@ -1,4 +1,5 @@
 /* Answers over real sockets: problem documents, streams with every framing, slow and vanishing clients, callbacks exactly once. */
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "test_http_fixture.h"
@@ -8,13 +9,27 @@ struct source {
     uint8_t *data;
     size_t at, ready, total, piece;
     bool tells_all;
+    int file; /* has the same bytes; those of [file_from, file_end) are taken from there */
+    size_t file_from, file_end;
 };
+
+static size_t source_file(void *ctx, int *ret_fd, int64_t *ret_offset)
+{
+    const struct source *s = ctx;
+    if (s->at < s->file_from || s->at >= s->file_end)
+        return 0;
+    *ret_fd = s->file;
+    *ret_offset = (int64_t)s->at;
+    size_t end = s->ready < s->file_end ? s->ready : s->file_end;
+    return end - s->at;
+}
 
 static size_t source_peek(void *ctx, const uint8_t **ret_data)
 {
     struct source *s = ctx;
     *ret_data = s->data + s->at;
-    size_t n = s->ready - s->at;
+    size_t end = s->at < s->file_from && s->ready > s->file_from ? s->file_from : s->ready;
+    size_t n = end - s->at;
     return n < s->piece ? n : s->piece;
 }
 
@@ -43,7 +58,17 @@ static struct source source_new(size_t total, size_t ready, size_t piece)
 
 static struct body_source as_source(struct source *s)
 {
-    return (struct body_source){.ctx = s, .peek = source_peek, .consume = source_consume, .all = source_all};
+    return (struct body_source){.ctx = s, .file = s->file_end ? source_file : NULL, .peek = source_peek, .consume = source_consume, .all = source_all};
+}
+
+/* Part of it lies in a file from now on, and can't be seen in memory. */
+static void put_in_file(struct source *s, size_t from, size_t end)
+{
+    s->file = memfd_create("body", MFD_CLOEXEC);
+    assert_true(s->file >= 0 && pwrite(s->file, s->data + from, end - from, (off_t)from) == (ssize_t)(end - from));
+    memset(s->data + from, 0xEE, end - from);
+    s->file_from = from;
+    s->file_end = end;
 }
 
 static void assert_body(const struct reply *r, size_t len)
@@ -125,6 +150,64 @@ static void a_slow_reader_gets_every_byte(void **state)
         wait_for(f, f->sent == mode + 1);
         assert_int_equal(f->gone, 0);
         reply_free(&r);
+        free(s.data);
+        client_close(&c);
+    }
+}
+
+static void a_body_may_lie_in_a_file(void **state)
+{
+    struct fixture *f = *state;
+    static const size_t parts[][2] = {{0, 3000000}, {0, 1000000}, {1000000, 3000000}, {1000000, 2000000}, {2999999, 3000000}, {0, 1}};
+    int sent = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        for (int mode = 0; mode < 4; mode++) { /* chunked or counted; a quick client or a slow one */
+            struct client c = client_open_buffered(f, mode / 2 ? 4096 : 0);
+            struct source s = source_new(3000000, 3000000, SIZE_MAX);
+            put_in_file(&s, parts[i][0], parts[i][1]);
+            s.tells_all = i % 2;
+            struct body_source src = as_source(&s);
+            struct exchange *x = ask_and_hold(f, &c, GET);
+            exchange_stream(x, 200, "text/csv", mode % 2 ? (int64_t)s.total : -1, &src);
+            if (mode % 2 == 0)
+                exchange_finish(x);
+            struct reply r;
+            wait_for(f, client_take(&c, mode / 2 ? 33333 : SIZE_MAX) && c.in.len >= s.total && parse_reply(&c, false, &r));
+            assert_true(r.complete);
+            assert_body(&r, s.total);
+            wait_for(f, f->sent == sent + 1);
+            sent++;
+            assert_int_equal(f->gone, 0);
+            reply_free(&r);
+            f->on_request = NULL;
+            client_send(f, &c, GET); /* the connection goes on */
+            r = read_reply(f, &c);
+            assert_string_equal(r.body, "GET /s|");
+            reply_free(&r);
+            close(s.file);
+            free(s.data);
+            client_close(&c);
+        }
+}
+
+static void a_file_that_is_shorter_than_it_was_said_to_be_cuts_the_body(void **state)
+{
+    struct fixture *f = *state;
+    for (int mode = 0; mode < 2; mode++) {
+        struct client c = client_open(f);
+        struct source s = source_new(3000000, 3000000, SIZE_MAX);
+        put_in_file(&s, 0, s.total);
+        assert_int_equal(ftruncate(s.file, 1234567), 0);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        exchange_stream(x, 200, "text/csv", mode ? (int64_t)s.total : -1, &src);
+        struct reply r;
+        wait_for(f, client_take(&c, SIZE_MAX) && (c.eof || c.reset));
+        assert_int_equal(f->gone, mode + 1);
+        assert_int_equal(f->sent, 0);
+        assert_true(parse_reply(&c, false, &r) && !r.complete);
+        reply_free(&r);
+        close(s.file);
         free(s.data);
         client_close(&c);
     }
@@ -551,6 +634,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
         TEST(a_stream_grows_with_its_source), TEST(a_slow_reader_gets_every_byte), TEST(small_streams_and_empty_ones_end_well),
+        TEST(a_body_may_lie_in_a_file), TEST(a_file_that_is_shorter_than_it_was_said_to_be_cuts_the_body),
         TEST(http10_streams_until_close), TEST(an_abort_cuts_the_body), TEST(a_source_that_ends_short_cuts_the_body),
         TEST(a_client_that_goes_is_reported_once), TEST(without_a_user_the_answer_goes_into_the_void),
         TEST(a_client_that_leaves_with_its_whole_answer_had_it), TEST(a_client_that_takes_nothing_is_cut), TEST(a_client_that_drips_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
