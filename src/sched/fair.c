@@ -3,6 +3,7 @@
  * Tenants that may start a job are on lists by level: what they hold (places, penalty) by their share. A bitmap finds the lowest level that
  * is not empty. A tenant is put at the end of its level's list whenever its level changes, which makes equals take turns. */
 #include "sched/fair.h"
+#include "sched/lengths.h"
 
 #include <stdlib.h>
 
@@ -11,12 +12,17 @@
 #define LEVEL_UNIT 100 /* levels of one place at share 1 */
 /* While a background job waits and could start: after so many interactive ones it is its turn. */
 #define INTERACTIVE_IN_A_ROW 7
+/* While one that is known to take long waits: so many of the others go first. */
+#define SHORT_IN_A_ROW 3
 #define PENALTY_NS (10 * NS_PER_S) /* how long one place counts */
 #define PENALTY_MAX 4
 #define TICK_NS NS_PER_S
 
 _Static_assert(WORDS <= 32, "bits of the summary");
 _Static_assert(JOB_CLASSES == TENANT_CLASSES, "classes");
+
+enum line { LINE_SHORT, LINE_LONG };
+_Static_assert(LINE_LONG + 1 == TENANT_LINES, "lines");
 
 struct level_list {
     struct tenant *head, *tail;
@@ -33,6 +39,7 @@ struct fair {
     struct levels levels[JOB_CLASSES];
     struct tenant *own;      /* of jobs without a tenant */
     bool one_account;        /* all are its */
+    struct lengths *lengths; /* NULL with one account: its jobs keep their order */
     struct tenant *active;
     struct tenant *parked, *last_parked; /* in the order in which they were parked */
     unsigned parked_count;
@@ -50,6 +57,8 @@ struct fair *fair_new(bool one_account)
     CHECK(f);
     f->one_account = one_account;
     f->own = tenant_new(0, "", &usual);
+    f->lengths = one_account ? NULL : calloc(1, sizeof *f->lengths);
+    CHECK(one_account || f->lengths);
     return f;
 }
 
@@ -58,6 +67,7 @@ void fair_free(struct fair *f)
     if (!f)
         return;
     tenant_unref(f->own);
+    free(f->lengths);
     free(f);
 }
 
@@ -163,24 +173,39 @@ static void added(struct fair *f, struct tenant *t, enum job_class c)
     place(f, t, false);
 }
 
+static void append(struct tenant *t, struct job *job, enum line line)
+{
+    struct job **head = &t->turns.waiting[job->class].line[line].head, **tail = &t->turns.waiting[job->class].line[line].tail;
+    job->fair_line = line;
+    job->fair_next = NULL;
+    job->fair_prev = *tail;
+    *(*tail ? &(*tail)->fair_next : head) = job;
+    *tail = job;
+}
+
+static void cut(struct tenant *t, struct job *job)
+{
+    struct job **head = &t->turns.waiting[job->class].line[job->fair_line].head, **tail = &t->turns.waiting[job->class].line[job->fair_line].tail;
+    *(job->fair_prev ? &job->fair_prev->fair_next : head) = job->fair_next;
+    *(job->fair_next ? &job->fair_next->fair_prev : tail) = job->fair_prev;
+    job->fair_next = job->fair_prev = NULL;
+}
+
 void fair_push(struct fair *f, struct job *job)
 {
     struct tenant *t = tenant_of(f, job);
-    struct job **tail = &t->turns.waiting[job->class].tail;
-    job->fair_next = NULL;
-    job->fair_prev = *tail;
-    *(*tail ? &(*tail)->fair_next : &t->turns.waiting[job->class].head) = job;
-    *tail = job;
+    append(t, job, lengths_is_long(f->lengths, job->text_key) ? LINE_LONG : LINE_SHORT);
     added(f, t, job->class);
 }
 
 void fair_push_front(struct fair *f, struct job *job)
 {
     struct tenant *t = tenant_of(f, job);
-    struct job **head = &t->turns.waiting[job->class].head;
+    struct job **head = &t->turns.waiting[job->class].line[LINE_SHORT].head;
+    job->fair_line = LINE_SHORT;
     job->fair_prev = NULL;
     job->fair_next = *head;
-    *(*head ? &(*head)->fair_prev : &t->turns.waiting[job->class].tail) = job;
+    *(*head ? &(*head)->fair_prev : &t->turns.waiting[job->class].line[LINE_SHORT].tail) = job;
     *head = job;
     added(f, t, job->class);
 }
@@ -204,9 +229,7 @@ void fair_remove(struct fair *f, struct job *job)
 {
     struct tenant *t = tenant_of(f, job);
     enum job_class c = job->class;
-    *(job->fair_prev ? &job->fair_prev->fair_next : &t->turns.waiting[c].head) = job->fair_next;
-    *(job->fair_next ? &job->fair_next->fair_prev : &t->turns.waiting[c].tail) = job->fair_prev;
-    job->fair_next = job->fair_prev = NULL;
+    cut(t, job);
     CHECK(t->turns.waiting[c].count > 0);
     t->turns.waiting[c].count--;
     f->waiting--;
@@ -222,6 +245,20 @@ static bool background_may(const struct fair *f)
     return f->background_running < most;
 }
 
+/* The tenant's next one. What was found to take long since it came changes lines here, each job once. */
+static struct job *next_of(const struct fair *f, struct tenant *t, enum job_class c)
+{
+    struct job *first;
+    while ((first = t->turns.waiting[c].line[LINE_SHORT].head) && lengths_is_long(f->lengths, first->text_key)) {
+        cut(t, first);
+        append(t, first, LINE_LONG);
+    }
+    struct job *longer = t->turns.waiting[c].line[LINE_LONG].head;
+    bool turn = longer && (!first || t->turns.waiting[c].short_in_a_row >= SHORT_IN_A_ROW);
+    t->turns.waiting[c].short_in_a_row = turn || !longer ? 0 : t->turns.waiting[c].short_in_a_row + 1;
+    return turn ? longer : first;
+}
+
 struct job *fair_pop(struct fair *f)
 {
     struct tenant *interactive = lowest(&f->levels[JOB_INTERACTIVE]);
@@ -231,7 +268,7 @@ struct job *fair_pop(struct fair *f)
     bool turn = background && (!interactive || f->in_a_row >= INTERACTIVE_IN_A_ROW);
     f->in_a_row = turn || !background ? 0 : f->in_a_row + 1;
     struct tenant *t = turn ? background : interactive;
-    struct job *job = t->turns.waiting[turn ? JOB_BACKGROUND : JOB_INTERACTIVE].head;
+    struct job *job = next_of(f, t, turn ? JOB_BACKGROUND : JOB_INTERACTIVE);
     fair_remove(f, job);
     return job;
 }
@@ -268,6 +305,12 @@ void fair_ended(struct fair *f, struct job *job)
     f->background_running -= job->class == JOB_BACKGROUND;
     place(f, t, false);
     note_active(f, t);
+}
+
+void fair_learn(struct fair *f, const struct job *job, bool took_long)
+{
+    if (f->lengths && job->text_key)
+        lengths_note(f->lengths, job->text_key, took_long);
 }
 
 void fair_set_places(struct fair *f, unsigned places) { f->places = places; }
@@ -358,8 +401,11 @@ struct job *fair_victim(struct fair *f, const struct job *newcomer)
             longest = t;
     if (!longest || waiting_of(longest) <= waiting_of(tenant_of(f, newcomer)) + 1)
         return NULL;
-    struct job *newest = longest->turns.waiting[JOB_BACKGROUND].tail;
-    return newest ? newest : longest->turns.waiting[JOB_INTERACTIVE].tail;
+    for (int c = JOB_BACKGROUND; c >= JOB_INTERACTIVE; c--)
+        for (int line = LINE_LONG; line >= LINE_SHORT; line--)
+            if (longest->turns.waiting[c].line[line].tail)
+                return longest->turns.waiting[c].line[line].tail;
+    return NULL;
 }
 
 void fair_each(const struct fair *f, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx)

@@ -2,7 +2,8 @@
  * Runs in the front.
  *
  * Fair means: a place goes to the tenant that holds the fewest places for its share, in turn among equals; within a tenant to the oldest job.
- * So one tenant's thousand jobs delay another's one by no more than the next place that gets free, and a tenant with long jobs does not crowd out
+ * (within a tenant, a job whose text is not known to take long goes
+ * before one that is, up to three times in a row.) So one tenant's thousand jobs delay another's one by no more than the next place that gets free, and a tenant with long jobs does not crowd out
  * one with short ones. (Taking turns alone would give every other place to the long jobs, until they hold them all.)
  * Interactive jobs come before background ones; every eighth place is a background job's, if one waits, and one place is never theirs.
  * Every step takes constant time, whatever waits; only fair_victim looks at each tenant that has something here. */
@@ -14,6 +15,9 @@ struct fair;
 /* one_account: whatever tenants the jobs have, they wait in one line. A tenant keeps the books of one fair order: only one may be without. */
 struct fair *fair_new(bool one_account);
 void fair_free(struct fair *f);
+
+/* A job is over: whether it took long is remembered for its text. */
+void fair_learn(struct fair *f, const struct job *job, bool took_long);
 
 /* How many places there are: background jobs may have all but one of them, and always one. */
 void fair_set_places(struct fair *f, unsigned places);

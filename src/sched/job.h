@@ -97,6 +97,8 @@ struct job {
     struct error error;
     struct job *next, *prev; /* the queue's or the running list's */
     struct job *fair_next, *fair_prev; /* fair.c's */
+    uint8_t fair_line;
+    uint64_t text_key;       /* lengths_key of its text; 0: none */
     bool has_place;          /* counted as running there */
 };
 

@@ -18,13 +18,17 @@ struct tenant_limits {
 };
 
 #define TENANT_CLASSES 2 /* enum job_class */
+#define TENANT_LINES 2
 
 struct job;
 
 /* What fair.c keeps of a tenant. */
 struct tenant_turns {
     struct {
-        struct job *head, *tail;        /* its jobs of this class that wait, oldest first */
+        struct {
+            struct job *head, *tail;    /* oldest first */
+        } line[TENANT_LINES];           /* its jobs of this class that wait: those that may be short, and those whose text is known to take long */
+        unsigned short_in_a_row;        /* that went first while a long one waited */
         unsigned count;
         int level;                      /* the list of tenants it is on; -1: none */
         struct tenant *prev, *next;     /* there */

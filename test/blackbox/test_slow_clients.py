@@ -191,6 +191,18 @@ def test_a_worker_that_dies_after_its_part_takes_nothing_along(server, client):
     c.close()
 
 
+def test_a_short_query_does_not_wait_behind_a_row_of_bulky_ones(items):
+    """All of one caller. It has been seen to be short, and the others, once the first of them is over, to be long."""
+    with Server(items, set={"limits.queue_length": 300, "limits.queue_timeout": "120s"}) as s:
+        assert s.client.rows("SELECT 1") == [[1]]
+        readers = [s.client.start_query(BIG_RESULT, receive_buffer=4096, format="csv") for _ in range(80)]
+        wait_until(lambda: s.status()["queue"]["length"] > 40, "they do not wait")
+        assert s.client.rows("SELECT 1") == [[1]]
+        assert s.status()["queue"]["length"] > 40, "it waited for its turn"
+        for c in readers:
+            c.abort()
+
+
 def test_a_thousand_clients_at_a_kilobyte_a_second(items):
     """They hold results and no worker; the front does not grow with them; others are served. Most results fit the ring and are moved by the front;
     each 25th goes on in a file by the worker's hand, which costs that worker's process."""

@@ -473,6 +473,68 @@ static void a_hundred_thousand_random_steps_lose_nothing(void **state)
     assert_int_equal(nw, 0);
 }
 
+static struct job *push_text(struct world *w, int tenant, uint64_t key)
+{
+    struct job *j = make(w, tenant, JOB_INTERACTIVE);
+    j->text_key = key;
+    fair_push(w->fair, j);
+    return j;
+}
+
+static void expect_texts(struct world *w, const uint64_t *keys, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct job *j = next(w);
+        assert_non_null(j);
+        assert_int_equal(j->text_key, keys[i]);
+        end(w, j);
+    }
+    assert_null(fair_pop(w->fair));
+}
+
+/* 7 takes long. Four of it wait when that is found out, then five of 3: three of those go before each of the others. */
+static void what_takes_long_lets_shorter_ones_pass(void **state)
+{
+    static const uint64_t order[] = {3, 3, 3, 7, 3, 3, 7, 7, 7};
+    struct world *w = *state;
+    for (int i = 0; i < 5; i++)
+        push_text(w, 0, 7);
+    struct job *first = next(w);
+    for (int i = 0; i < 5; i++)
+        push_text(w, 0, 3);
+    fair_learn(w->fair, first, true);
+    end(w, first);
+    expect_texts(w, order, 9);
+}
+
+static void what_was_short_the_last_time_is_short(void **state)
+{
+    static const uint64_t order[] = {7, 3};
+    struct world *w = *state;
+    struct job *j = push_text(w, 0, 7);
+    fair_learn(w->fair, j, true);
+    fair_learn(w->fair, j, false);
+    fair_remove(w->fair, j);
+    push_text(w, 0, 7);
+    push_text(w, 0, 3);
+    expect_texts(w, order, 2);
+}
+
+static void one_account_keeps_its_order(void **state)
+{
+    static const uint64_t order[] = {7, 3};
+    struct world *w = *state, own = {.fair = fair_new(true)};
+    for (int i = 0; i < 8; i++)
+        own.tenant[i] = w->tenant[i];
+    struct job *j = push_text(&own, -1, 7);
+    fair_learn(own.fair, j, true);
+    push_text(&own, -1, 3);
+    expect_texts(&own, order, 2);
+    for (unsigned i = 0; i < own.count; i++)
+        job_free(own.made[i]);
+    fair_free(own.fair);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -497,6 +559,9 @@ int main(void)
         TEST(penalties_can_be_forgiven),
         TEST(jobs_without_a_tenant_are_one_tenant_s),
         TEST(figures_name_who_is_here),
+        TEST(what_takes_long_lets_shorter_ones_pass),
+        TEST(what_was_short_the_last_time_is_short),
+        TEST(one_account_keeps_its_order),
         TEST(a_hundred_thousand_random_steps_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
