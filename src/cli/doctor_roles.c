@@ -114,19 +114,32 @@ static int ask(const struct role *r, char text[REPORT_MAX + 1])
     return status;
 }
 
+/* "!read x\n!make y\n" as "read x, make y". */
+static void list_deeds(const char *could, char *ret, size_t cap)
+{
+    size_t n = 0;
+    for (const char *at = could; at && n + 1 < cap; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL)
+        if (*at == '!')
+            n += (size_t)snprintf(ret + n, cap - n, "%s%.*s", n ? ", " : "", (int)strcspn(at + 1, "\n"), at + 1);
+    ret[n < cap ? n : cap - 1] = 0;
+}
+
 static void check_role(struct doctor *d, const struct role *r)
 {
-    char text[REPORT_MAX + 1];
+    char text[REPORT_MAX + 1], deeds[CHECK_TEXT_BYTES] = "";
     int status = ask(r, text);
     bool started = text[0] && text[0] != '?', ran_it = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     const char *could = strchr(text, '!');
+    list_deeds(could, deeds, sizeof deeds);
     bool good = started && !could && !ran_it;
     struct check *c = report_add(&d->report, good ? VERDICT_PASS : started ? VERDICT_WARN : VERDICT_FAIL, r->name);
     check_text(c->configured, "%s", r->configured);
     if (good)
         check_text(c->in_force, "refused, each");
+    else if (started)
+        check_text(c->in_force, "it could %s%s%s", deeds, could && ran_it ? ", " : "", ran_it ? "run a program" : "");
     else
-        check_text(c->in_force, "it could %s%s", could ? could + 1 : "", ran_it ? "run a program" : could ? "" : text[0] ? text + 1 : "not be started");
+        check_text(c->in_force, "it can't be put up: %s", text[0] ? text + 1 : "no process could be made");
     check_text(c->how, "a process with its sandbox read and made files, sent a signal and executed /bin/true");
     if (!good)
         check_text(c->hint, "see its layers below");

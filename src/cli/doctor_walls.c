@@ -32,7 +32,7 @@ static const struct wall {
     {"trace", "read other processes", "no other process's memory", "process_vm_readv and ptrace of its parent", LAYER_SECCOMP},
     {"signal", "signal other processes", "no signals to others", "send its parent signal 0", LAYER_SECCOMP},
     {"unshare", "make namespaces", "no new namespaces", "unshare(CLONE_NEWUSER)", LAYER_SECCOMP},
-    {"root", "become root", "no rights to be had", "setresuid(0, 0, 0)", LAYER_NO_NEW_PRIVS},
+    {"root", "become root", "no rights to be had", "setresuid(0, 0, 0)", LAYER_USER},
     {"code", "make memory executable", "no new machine code", "map a page writable and executable", LAYER_NO_EXEC_MEMORY},
     {"limits", "raise its limits", "limits stay", "setrlimit(RLIMIT_FSIZE, unlimited)", LAYER_SECCOMP},
     {"kernel", "reach more of the kernel", "only the system calls it needs", "io_uring_setup", LAYER_SECCOMP},
