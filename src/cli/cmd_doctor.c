@@ -107,7 +107,7 @@ static void make_small(struct config *cfg)
 
 static int examine(const struct arguments *a, struct doctor *d)
 {
-    void (*const groups[])(struct doctor *) = {doctor_machine, doctor_database, doctor_files, doctor_front, doctor_walls};
+    void (*const groups[])(struct doctor *) = {doctor_machine, doctor_database, doctor_files, doctor_roles, doctor_walls};
     for (size_t i = 0; i < sizeof groups / sizeof *groups && !d->stopped; i++)
         groups[i](d);
     if (d->stopped) {

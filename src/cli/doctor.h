@@ -19,8 +19,8 @@ void doctor_machine(struct doctor *d);
 void doctor_database(struct doctor *d);
 /* API keys, TLS, directories. */
 void doctor_files(struct doctor *d);
-/* The front's own sandbox. */
-void doctor_front(struct doctor *d);
+/* The sandboxes of the front and, with sources, of the broker. */
+void doctor_roles(struct doctor *d);
 
 /* What became of an attempt. */
 enum attempt_result {

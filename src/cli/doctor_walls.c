@@ -32,7 +32,7 @@ static const struct wall {
     {"trace", "read other processes", "no other process's memory", "process_vm_readv and ptrace of its parent", LAYER_SECCOMP},
     {"signal", "signal other processes", "no signals to others", "send its parent signal 0", LAYER_SECCOMP},
     {"unshare", "make namespaces", "no new namespaces", "unshare(CLONE_NEWUSER)", LAYER_SECCOMP},
-    {"root", "become root", "no rights to be had", "setresuid(0, 0, 0)", LAYER_NO_NEW_PRIVS},
+    {"root", "become root", "no rights to be had", "setresuid(0, 0, 0)", LAYER_USER},
     {"code", "make memory executable", "no new machine code", "map a page writable and executable", LAYER_NO_EXEC_MEMORY},
     {"limits", "raise its limits", "limits stay", "setrlimit(RLIMIT_FSIZE, unlimited)", LAYER_SECCOMP},
     {"kernel", "reach more of the kernel", "only the system calls it needs", "io_uring_setup", LAYER_SECCOMP},
@@ -96,22 +96,24 @@ static void check_memory(struct probe *p)
     struct doctor *d = p->d;
     char configured[UNITS_TEXT_MAX], tried[UNITS_TEXT_MAX];
     struct attempt a;
-    try(p, "memory", 0, &a);
+    char attempt[48];
+    snprintf(attempt, sizeof attempt, "memory:%" PRId64, 2 * d->probe->pool.memory_cap_bytes);
+    try(p, attempt, 0, &a);
     struct layer by = p->w.layers.of[LAYER_MEMORY_CAP];
     bool held = a.result == ATTEMPT_KILLED && a.for_memory, watched = p->w.caps.memory == CAP_BY_WATCHDOG;
     units_human_size(d->cfg->pool.memory_cap_bytes, configured);
     units_human_size(d->probe->pool.memory_cap_bytes, tried);
-    struct check *c = report_add(&d->report, !held ? VERDICT_FAIL : watched ? VERDICT_WARN : VERDICT_PASS, "memory cap");
+    struct check *c = report_add(&d->report, !held ? (by.state == LAYER_OFF ? VERDICT_WARN : VERDICT_FAIL) : watched ? VERDICT_WARN : VERDICT_PASS, "memory cap");
     check_text(c->configured, "%s for each worker (pool.memory_cap)", configured);
     check_text(c->in_force, "%s", by.detail);
     if (held)
         check_text(c->how, "a worker with %s took more, and was killed after %" PRId64 " ms", tried, a.ms);
     else
-        check_text(c->how, "a worker with %s took more, and was not killed for that: %s", tried, a.why);
+        check_text(c->how, "a worker with %s took more, and was not killed for that%s%s", tried, a.why[0] ? ": " : "", a.why);
     if (!held)
-        check_text(c->hint, "do not rely on pool.memory_cap here; report this");
+        check_text(c->hint, "do not rely on pool.memory_cap here%s", by.state == LAYER_IN_FORCE ? "; report this" : "");
     else if (watched)
-        check_text(c->hint, "give the server a control group: start it as root, as a service with Delegate=yes, or in a container whose /sys/fs/cgroup is writable");
+        check_text(c->hint, "give the server a control group (sandbox.cgroups = yes): start it as root, as a service with Delegate=yes, or in a container whose /sys/fs/cgroup is writable");
 }
 
 static void check_cores(struct probe *p)

@@ -17,6 +17,7 @@
 
 #define PREFIX "bulkhead-"
 #define MAIN "main" /* version 2: where the supervisor and the front are */
+#define DEPTH_MAX 4 /* a command that ran inside of a server's group may have left its own there */
 #define PROBE_ID 0  /* no worker has it */
 #define PROBE_BYTES (INT64_C(64) << 20)
 /* Weights while workers want every core: the front well above each of them. */
@@ -35,16 +36,14 @@ static unsigned long long start_time(long pid)
     return ticks;
 }
 
-/* A server's directory and the workers' below it: whatever has a process in it stays. True when all is gone. */
-static bool remove_directory(const char *directory)
+/* A server's directory and all below it: whatever has a process in it stays. True when all is gone. */
+static bool remove_directory(const char *directory, int depth)
 {
     DIR *d = opendir(directory);
     struct dirent *e;
     while (d && (e = readdir(d)))
-        if (e->d_type == DT_DIR && e->d_name[0] != '.') {
-            struct group_path p = group_path(directory, e->d_name);
-            (void)rmdir(p.s);
-        }
+        if (depth > 0 && e->d_type == DT_DIR && e->d_name[0] != '.')
+            (void)remove_directory(group_path(directory, e->d_name).s, depth - 1);
     if (d)
         closedir(d);
     return rmdir(directory) == 0;
@@ -61,7 +60,7 @@ static void remove_stale(const char *own, struct log *log)
         if (sscanf(e->d_name, PREFIX "%ld-%llu", &pid, &ticks) != 2 || start_time(pid) == ticks)
             continue;
         struct group_path p = group_path(own, e->d_name);
-        if (remove_directory(p.s))
+        if (remove_directory(p.s, DEPTH_MAX))
             log_event(log, LOG_INFO, "groups_removed", LOG_S("directory", p.s));
     }
     if (d)
@@ -92,7 +91,7 @@ static void close_tree(struct group_tree *t)
         (void)group_put(t->own, GROUPS_CONTROL, off);
     if (t->moved)
         (void)group_put_number(t->own, GROUPS_PROCS, getpid());
-    (void)remove_directory(t->base);
+    (void)remove_directory(t->base, DEPTH_MAX);
     *t = (struct group_tree){0};
 }
 

@@ -186,15 +186,24 @@ static enum outcome try_kernel(const struct probe_target *t)
 
 /* ---- what must be ended from outside ---- */
 
-static enum outcome eat_memory(const struct probe_target *t) __attribute__((noreturn));
+static void spin_until(int64_t ns)
+{
+    while (clock_now_ns() < ns)
+        ;
+}
+
+/* So many bytes and no more: a cap that does not hold must not cost the machine its memory. */
 static enum outcome eat_memory(const struct probe_target *t)
 {
-    (void)t;
     char *piece;
-    while ((piece = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED)
+    for (int64_t left = strtoll(t->argument, NULL, 10); left > 0; left -= PIECE) {
+        piece = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (piece == MAP_FAILED) /* RLIMIT_DATA says no more: what it has is for the watchdog to find */
+            break;
         memset(piece, 1, PIECE);
-    for (;;)
-        pause(); /* RLIMIT_DATA says no more: what it has is for the watchdog to find */
+    }
+    spin_until(clock_now_ns() + SPIN_NS);
+    return COULD;
 }
 
 static enum outcome fill_disk(const struct probe_target *t)
@@ -230,8 +239,7 @@ static enum outcome be_deaf(const struct probe_target *t)
 
 static void *spin(void *until)
 {
-    while (clock_now_ns() < *(const int64_t *)until)
-        ;
+    spin_until(*(const int64_t *)until);
     return NULL;
 }
 

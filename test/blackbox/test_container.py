@@ -1,12 +1,15 @@
 """Plain `bulkhead serve` inside 1 GB of memory, 2 GB of swap and 2 CPUs, in a cgroup made for the test (version 1 or 2)."""
 
 import errno
+import json
 import os
+import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 
+from lib.server import BULKHEAD, clean_environment
 from lib.wait import wait_until
 
 GIB = 1 << 30
@@ -128,3 +131,20 @@ def test_workers_at_their_limit_fit_into_it(cgroup, start, items):
         c.close()
     assert server.client.rows("SELECT count(*) FROM items") == [[1000]]
     assert server.is_up()
+
+
+@pytest.mark.container
+def test_the_doctor_compares_what_is_configured_with_the_container(cgroup, items):
+    def doctor(*argv):
+        command = [str(BULKHEAD), "doctor", str(items), "--set", "session.max=0", "--set", "pool.scratch_limit=0", "--format", "json", *argv]
+        r = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=cgroup.enter, env=clean_environment())
+        return r.returncode, {c["name"]: c for c in json.loads(r.stdout)["checks"]}
+
+    code, checks = doctor()
+    assert code == 0 and checks["memory of the machine"]["verdict"] == "PASS"
+    assert checks["memory of the machine"]["in_force"].startswith("1073.7MB (cgroup v"), checks["memory of the machine"]
+    assert checks["memory cap"]["verdict"] in ("PASS", "WARN")  # a group below ours, or watched
+    code, checks = doctor("--set", "pool.memory_cap=900MB")
+    check = checks["memory of the machine"]
+    assert code == 1 and check["verdict"] == "FAIL" and "does not fit" in check["configured"]
+    assert "takes effect only after a redeploy" in check["hint"]

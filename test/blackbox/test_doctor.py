@@ -216,3 +216,12 @@ def test_wrong_usage_is_told_in_one_line(argv, words):
     r = run_cli("doctor", *argv)
     assert r.returncode == 2 and r.stdout == ""
     assert words in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+
+
+def test_with_sources_the_broker_is_tried_as_well(items, tmp_path):
+    assert "broker" not in doctor(items, "--set", "pool.scratch_limit=0")
+    ini = tmp_path / "b.ini"
+    ini.write_text(f"[source.here]\ntype = files\npath = {tmp_path}\nroles = reader\n")
+    checks = doctor(items, "--config", ini, "--set", "pool.scratch_limit=0")
+    assert checks["broker"]["in_force"] == "refused, each"
+    assert checks["layer broker_seccomp"]["verdict"] == "PASS"
