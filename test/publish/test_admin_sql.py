@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -277,6 +278,22 @@ class TestStopped:
         assert write(server, "INSERT INTO t VALUES (1)").status == 200
         wait_until(lambda: not [w for w in server.workers() if w["kind"] == "writer"], lambda: f"a writer stays: {server.workers()}")
         server.settle()
+
+    def test_the_server_drains(self, start, db):
+        """The write that runs is finished and published; the one behind it is told at once that its turn will not come."""
+        server = start(db, set=ADMIN)
+        mine = new_id()
+        c = start_write(server, "INSERT INTO t VALUES (1); SELECT sum(a.i * b.i % 7) FROM range(30000) a(i), range(10000) b(i)", mine)
+        wait_until(lambda: writer_of(server, mine), "it does not run")
+        behind = start_write(server, "INSERT INTO t VALUES (2)")
+        wait_until(lambda: len(server.log_entries("admin_sql")) == 2, "the second has not come")
+        server.send_signal(signal.SIGTERM)
+        assert "shutting down" in behind.read_response().problem(503, "unavailable")["detail"]
+        assert c.read_response().status == 200
+        c.close()
+        behind.close()
+        assert server.wait_end() == 0
+        assert run_cli("query", db, "SELECT count(*) FROM t", "--format", "csv").stdout.split() == ["count_star()", "11"]
 
     def test_the_server_ends_in_the_middle(self, start, db):
         server = start(db, set={**ADMIN, "server.shutdown_grace": "300ms"})
