@@ -168,6 +168,18 @@ class TestWhoAndHow:
         assert "".join(e["sql"] for e in lines) == text
         assert [e["part"] for e in lines] == list(range(1, len(lines) + 1)) and {e["sql_bytes"] for e in lines} == {len(text.encode())}
 
+    def test_its_limits_change_at_runtime(self, start, db, tmp_path):
+        config = tmp_path / "b.ini"
+        config.write_text("[admin]\ntimeout = 5s\nkeep = 1\n")
+        server = start(db, set=ADMIN, config=config)
+        write(server, "SELECT 1", timeout="6s").problem(400, "bad_request")
+        config.write_text("[admin]\ntimeout = 7s\nkeep = 0\n")
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("config_changed", key="admin.timeout", **{"from": "5s", "to": "7s"})
+        wait_until(lambda: write(server, "SELECT 1", timeout="6s").status == 200, "the new limit is not in force")
+        assert write(server, "INSERT INTO t VALUES (1)").status == 200
+        assert beside(db) == []
+
     @pytest.mark.parametrize("fields", [{"session": new_id()}, {"sources": ["a"]}, {"timeout": "11s"}, {"colour": "red"}])
     def test_what_is_not_for_it(self, server, fields):
         write(server, "SELECT 1", **fields).problem(400, "bad_request")
