@@ -187,6 +187,19 @@ static void remember_set(struct supervisor *s, const char *set)
     snprintf(s->seen_sets[s->seen_next++ % sets], SOURCE_SET_BYTES, "%s", set);
 }
 
+void dedicated_drain(struct supervisor *s)
+{
+    struct error err;
+    struct want *next;
+    error_set(&err, ERR_UNAVAILABLE, "the server is shutting down");
+    err.retry_after_s = 5;
+    for (struct want *x = s->wants; x; x = next) {
+        next = x->next;
+        if (!x->worker && !write_path_serves(s, x))
+            dedicated_fail(s, x, &err);
+    }
+}
+
 void dedicated_want(struct supervisor *s, const struct control_want *m)
 {
     struct error err;

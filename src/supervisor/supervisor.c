@@ -94,6 +94,7 @@ void supervisor_drain(struct supervisor *s)
     log_event(&s->log, LOG_INFO, "draining", LOG_I("grace_ms", s->cfg->server.shutdown_grace_ms));
     struct control_plain m = {.type = CONTROL_DRAIN};
     (void)front_send(s, &m, NULL, 0);
+    dedicated_drain(s);
     struct timeval tv = {.tv_sec = s->cfg->server.shutdown_grace_ms / 1000, .tv_usec = s->cfg->server.shutdown_grace_ms % 1000 * 1000};
     s->grace = evtimer_new(s->base, grace_over, s);
     CHECK(s->grace);

@@ -227,6 +227,7 @@ void dedicated_refused(struct worker *w, const char *record);
 void dedicated_dead(struct worker *w);
 void dedicated_fill(struct supervisor *s); /* starts what wants and warm sets are missing, as far as there is room */
 void dedicated_forget_front(struct supervisor *s);
+void dedicated_drain(struct supervisor *s); /* those whose turn has not come are told that it will not */
 /* The sources of the present configuration, remembered; what differs from the last time is told to the front. */
 void dedicated_sources_changed(struct supervisor *s);
 /* Answers a want that can't be served, and forgets it. */
@@ -239,6 +240,7 @@ void write_path_init(struct supervisor *s);
 void write_path_serve(struct supervisor *s, struct want *x);
 /* What makes a worker that is about to start a writer, or one that looks. */
 void write_path_plan(const struct supervisor *s, struct worker_plan *plan);
+bool write_path_serves(const struct supervisor *s, const struct want *x); /* it is this one's turn */
 void write_path_unwanted(struct supervisor *s, uint32_t want);
 void write_path_worker_dead(struct worker *w);
 /* The front says that this worker has done its part. */

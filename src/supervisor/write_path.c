@@ -325,6 +325,11 @@ void write_path_serve(struct supervisor *s, struct want *x)
         fail(s, &err);
 }
 
+bool write_path_serves(const struct supervisor *s, const struct want *x)
+{
+    return x->kind == WORKER_KIND_WRITER && s->write.state != WRITE_NONE && s->write.want == x->id;
+}
+
 void write_path_unwanted(struct supervisor *s, uint32_t want)
 {
     if (s->write.want == want && s->write.state == WRITE_COPYING)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -167,6 +168,18 @@ class TestWhoAndHow:
         assert "".join(e["sql"] for e in lines) == text
         assert [e["part"] for e in lines] == list(range(1, len(lines) + 1)) and {e["sql_bytes"] for e in lines} == {len(text.encode())}
 
+    def test_its_limits_change_at_runtime(self, start, db, tmp_path):
+        config = tmp_path / "b.ini"
+        config.write_text("[admin]\ntimeout = 5s\nkeep = 1\n")
+        server = start(db, set=ADMIN, config=config)
+        write(server, "SELECT 1", timeout="6s").problem(400, "bad_request")
+        config.write_text("[admin]\ntimeout = 7s\nkeep = 0\n")
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("config_changed", key="admin.timeout", **{"from": "5s", "to": "7s"})
+        wait_until(lambda: write(server, "SELECT 1", timeout="6s").status == 200, "the new limit is not in force")
+        assert write(server, "INSERT INTO t VALUES (1)").status == 200
+        assert beside(db) == []
+
     @pytest.mark.parametrize("fields", [{"session": new_id()}, {"sources": ["a"]}, {"timeout": "11s"}, {"colour": "red"}])
     def test_what_is_not_for_it(self, server, fields):
         write(server, "SELECT 1", **fields).problem(400, "bad_request")
@@ -277,6 +290,22 @@ class TestStopped:
         assert write(server, "INSERT INTO t VALUES (1)").status == 200
         wait_until(lambda: not [w for w in server.workers() if w["kind"] == "writer"], lambda: f"a writer stays: {server.workers()}")
         server.settle()
+
+    def test_the_server_drains(self, start, db):
+        """The write that runs is finished and published; the one behind it is told at once that its turn will not come."""
+        server = start(db, set=ADMIN)
+        mine = new_id()
+        c = start_write(server, "INSERT INTO t VALUES (1); SELECT sum(a.i * b.i % 7) FROM range(30000) a(i), range(10000) b(i)", mine)
+        wait_until(lambda: writer_of(server, mine), "it does not run")
+        behind = start_write(server, "INSERT INTO t VALUES (2)")
+        wait_until(lambda: len(server.log_entries("admin_sql")) == 2, "the second has not come")
+        server.send_signal(signal.SIGTERM)
+        assert "shutting down" in behind.read_response().problem(503, "unavailable")["detail"]
+        assert c.read_response().status == 200
+        c.close()
+        behind.close()
+        assert server.wait_end() == 0
+        assert run_cli("query", db, "SELECT count(*) FROM t", "--format", "csv").stdout.split() == ["count_star()", "11"]
 
     def test_the_server_ends_in_the_middle(self, start, db):
         server = start(db, set={**ADMIN, "server.shutdown_grace": "300ms"})
