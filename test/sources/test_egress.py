@@ -106,7 +106,14 @@ def test_messages_show_no_made_up_address(start, tmp_path, pg):
 
 
 def brokers(server):
-    return [s for s in proc.descendants(server.pid) if "broker-process" in open(f"/proc/{s.pid}/cmdline").read()]
+    found = []
+    for s in proc.descendants(server.pid):
+        try:
+            with open(f"/proc/{s.pid}/cmdline") as f:
+                found += [s] if "broker-process" in f.read() else []
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has just ended
+    return found
 
 
 class TestTheBrokersDeath:
@@ -167,7 +174,7 @@ class TestTheBrokersSandbox:
             assert server.client.query("FROM pg1.public.users", sources=["pg1"], timeout="30s").problem(502, "source_error")["source"] == "pg1"
             server.wait_log("sandbox_refused")
             assert "sandbox.require" in server.client.query("FROM pg1.public.users", sources=["pg1"]).problem(503, "unavailable")["detail"]
-            assert brokers(server) == []
+            wait_until(lambda: brokers(server) == [], "the refused broker lives")
             assert server.client.rows("SELECT 1") == [[1]]
         with Server(items, set=declared, preexec=without("landlock_create_ruleset")) as server:  # not required: told, and that is all
             assert server.client.query("FROM pg1.public.users", sources=["pg1"]).status == 200
