@@ -68,7 +68,6 @@ int broker_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
 {
     struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);
-    (void)setrlimit(RLIMIT_FSIZE, &none);
     if (privileges_become(uid, false) < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot become the user %u: %s", (unsigned)uid, strerror(errno));
     if (privileges_drop_all() < 0)

@@ -170,7 +170,7 @@ static int attach_mysql(struct engine *e, const struct engine_options *o, const 
     put_option(&q, "USER", s->user);
     put_option(&q, "PASSWORD", x->password);
     put_option(&q, "SSL_MODE", mode);
-    if (verifies(s) && o->trust_file)
+    if (o->trust_file && strcmp(s->sslmode, "disable") != 0) /* the connector verifies whenever it encrypts */
         put_option(&q, "SSL_CA", o->trust_file);
     put(&q, ")");
     if (run(e, &q, s, err) < 0)
@@ -182,11 +182,23 @@ static int attach_mysql(struct engine *e, const struct engine_options *o, const 
     return run(e, &q, s, err) < 0 ? -1 : drop_secret(e, s, err);
 }
 
+/* The roots that servers' certificates are held against, for all of its addresses. */
+static int trust_roots(struct engine *e, const struct engine_options *o, const struct source *s, struct error *err)
+{
+    if (!o->trust_file || !o->trust_file[0])
+        return 0;
+    struct sql q = sql_new();
+    put_text(&q, "SET GLOBAL ca_cert_file=", o->trust_file);
+    return run(e, &q, s, err);
+}
+
 /* The secret stays: each access needs it. It is only used for what lies below the prefix. */
-static int prepare_s3(struct engine *e, const struct engine_source *x, struct error *err)
+static int prepare_s3(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
     const struct source *s = &x->def;
     char text[SOURCE_HOST_BYTES + 16 > 1200 ? SOURCE_HOST_BYTES + 16 : 1200];
+    if (trust_roots(e, o, s, err) < 0)
+        return -1;
     struct sql q = sql_new();
     put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
     put(&q, " (TYPE s3");
@@ -221,7 +233,7 @@ static int attach(struct engine *e, const struct engine_options *o, const struct
     switch (x->def.type) {
     case SOURCE_IS_postgres: return attach_postgres(e, o, x, err);
     case SOURCE_IS_mysql: return attach_mysql(e, o, x, err);
-    case SOURCE_IS_s3: return prepare_s3(e, x, err);
+    case SOURCE_IS_s3: return prepare_s3(e, o, x, err);
     case SOURCE_IS_duckdb: return attach_duckdb(e, &x->def, err);
     default: return 0; /* files: only a path that may be read */
     }

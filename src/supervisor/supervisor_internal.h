@@ -47,7 +47,6 @@ struct worker {
     char scratch[4096];      /* "" for none */
     struct worker_cap cap;
     char words[WORDS_BYTES]; /* the last line it printed */
-    size_t words_len;
     int64_t words_since_ns;  /* the second in which they are counted */
     unsigned words_count;
     bool words_held;         /* it prints too much: nobody reads until the second is over */
@@ -203,12 +202,15 @@ bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
 void workers_look_at_status(struct worker *w); /* reads what it has said so far */
-void workers_hear_again(struct worker *w, int64_t now_ns); /* after a second of too many words */
 void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
 void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
 void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
+
+/* words.c: what a worker prints */
+void words_heard(evutil_socket_t fd, short what, void *worker); /* its pipe is readable */
+void words_hear_again(struct worker *w, int64_t now_ns);        /* a second of too many is over; called now and then */
 
 /* broker_child.c: the process that connects to sources */
 /* A channel to it for a worker that is about to start, with what its sources may be reached at; starts the broker where needed. *ret_fd: the worker's end,

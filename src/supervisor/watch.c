@@ -110,7 +110,7 @@ void watch_now(struct supervisor *s)
     bool lost_slot = false;
     for (struct worker *w = s->workers; w; w = w->next) {
         bool was_doomed = w->doomed;
-        workers_hear_again(w, now);
+        words_hear_again(w, now);
         look_at(w, now, &wake);
         lost_slot |= w->doomed && !was_doomed;
     }

@@ -73,52 +73,6 @@ static void bury(struct worker *w)
     free(w);
 }
 
-/* Keeps the last line and logs whole ones. What a worker prints is not trusted: the log escapes it, and reads are bounded. */
-/* More lines of one worker in a second are not read: its pipe gets full, and it waits. The log stays readable, and our loop free. */
-#define WORDS_PER_S 20
-
-static void hold_words(struct worker *w)
-{
-    int64_t now = clock_now_ns();
-    if (now - w->words_since_ns >= NS_PER_S) {
-        w->words_since_ns = now;
-        w->words_count = 0;
-    }
-    if (++w->words_count < WORDS_PER_S || !w->log_event)
-        return;
-    event_del(w->log_event);
-    w->words_held = true;
-}
-
-void workers_hear_again(struct worker *w, int64_t now_ns)
-{
-    if (!w->words_held || now_ns - w->words_since_ns < NS_PER_S)
-        return;
-    w->words_held = false;
-    if (w->log_event)
-        CHECK(event_add(w->log_event, NULL) == 0);
-}
-
-static void on_output(evutil_socket_t fd, short what, void *arg)
-{
-    (void)what;
-    struct worker *w = arg;
-    char part[WORDS_BYTES];
-    ssize_t n = read(fd, part, sizeof part - 1);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        event_drop(&w->log_event);
-        return;
-    }
-    if (n < 0)
-        return;
-    part[n] = 0;
-    memcpy(w->words, part, (size_t)n + 1);
-    w->words_len = (size_t)n;
-    log_event(&w->sup->log, LOG_WARN, "worker_output", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
-              LOG_S("text", part));
-    hold_words(w);
-}
-
 static void start_failed(struct supervisor *s, const char *why)
 {
     snprintf(s->start_error, sizeof s->start_error, "%s", why);
@@ -274,7 +228,7 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
         return;
     w->ends.child.pid = pid; /* for the log */
     if (w->log_event)
-        on_output(w->ends.log_fd, 0, w);
+        words_heard(w->ends.log_fd, 0, w);
     if (w->state == WORKER_STARTING)
         workers_look_at_status(w);
     int64_t limit_bytes;
@@ -409,7 +363,7 @@ struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const 
     atomic_fetch_add(&s->page->spawns, 1);
     w->pid_event = watch_fd(s, w->ends.child.pidfd, on_death, w);
     w->status_event = watch_fd(s, w->ends.status_fd, on_status, w);
-    w->log_event = watch_fd(s, w->ends.log_fd, on_output, w);
+    w->log_event = watch_fd(s, w->ends.log_fd, words_heard, w);
     log_event(&s->log, LOG_DEBUG, "worker_spawn", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid), LOG_S("sources", w->set));
     return w;
 }

@@ -30,12 +30,20 @@ void egress_start(int channel_fd, const struct egress_endpoint *endpoints, size_
     egress.fd = channel_fd;
 }
 
-static int find(const char *host, unsigned port)
+static int find_exactly(const char *host, unsigned port)
 {
     for (size_t i = 0; i < egress.count; i++)
         if (strcasecmp(egress.endpoint[i].host, host) == 0 && (port == 0 || egress.endpoint[i].port == port))
             return (int)i;
     return -1;
+}
+
+/* Libraries (curl, MySQL's) know what `localhost` means, and ask for its address. */
+static int find(const char *host, unsigned port)
+{
+    int i = find_exactly(host, port);
+    bool local = strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+    return i < 0 && local ? find_exactly("localhost", port) : i;
 }
 
 bool egress_address(const char *host, unsigned port, struct sockaddr_in *ret)

@@ -30,6 +30,9 @@ def pytest_generate_tests(metafunc):
 def hostile(request, home):
     with Attacked(home, user=ordinary_user() if request.param == "user" else None) as s:
         s.mode = request.param
+        # What the front opens when it first needs it is open before anybody counts.
+        s.client.query("SELECT nonsense").problem(400, "sql_error")
+        s.dies_of("null")
         yield s
 
 

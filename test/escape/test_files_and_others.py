@@ -48,6 +48,18 @@ class TestFiles:
                           f"sys mknod \"x\" 0x2180 0x103", 'sys mkdir "x" 0x1ff', f"sys setxattr {encoded(home.database)} \"user.x\" \"y\" 1 0", 'sys mkdirat -100 "x" 0x1ff', f"sys creat {encoded(home.path / 'data' / 'x')} 0x1ff"])
         assert home.database.stat().st_size > 0
 
+    def test_it_stays_in_its_control_group(self, attacked):
+        """Its own, the server's, the root: it can neither move nor raise a limit, nor read one."""
+        pid = attacked.worker_pids()[0]
+        with open(f"/proc/{pid}/cgroup") as f:
+            own = {line.rstrip("\n").split(":", 2)[2] for line in f}
+        roots = [line.split()[1] for line in open("/proc/self/mounts") if line.split()[2] in ("cgroup", "cgroup2")]
+        groups = [place for root in roots for path in own for place in {root, root + path, os.path.dirname(root + path)} if os.path.isdir(place)]
+        names = ("cgroup.procs", "cgroup.threads", "tasks", "memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us", "cgroup.subtree_control", "cgroup.kill", "release_agent", "notify_on_release")
+        steps = [opens(f"{place}/{name}", flags) for place in groups for name in names for flags in (1, READ)] + [f"sys mkdir {encoded(place + '/escape')} 0x1ff" for place in groups]
+        for i in range(0, len(steps), 150):
+            assert_refused(attacked, steps[i:i + 150])
+
     def test_a_path_alone_is_no_way_round(self, attacked, home):
         """O_PATH gives a descriptor for anything: no more than a name."""
         fd, again, read, directory = attacked.results(opens("/etc", PATH), 'sys openat $1 "passwd" 0', "sys read $1 buf:16 16", "sys getdents64 $1 buf:64 64")

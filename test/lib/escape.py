@@ -30,6 +30,8 @@ class Home:
         shutil.copy(programs / "bulkhead", self.path)
         shutil.copy(programs / "bulkhead-worker", self.path)
         shutil.copy(os.path.realpath(programs / "lib" / "libduckdb.so"), self.path / "lib" / "libduckdb.so")
+        if (BUILD / "extensions").exists():
+            os.symlink(os.path.realpath(BUILD / "extensions"), self.path / "extensions")
         data = self.path / "data"
         data.mkdir()
         self.database = Db(data, "data.duckdb").make().path

@@ -14,8 +14,10 @@ class MariaDB(Backend):
     name = "mariadb"
     passwords = {"reader": "my'read\"er \\ s3cret", "writer": "my-writer-s3cret"}
 
-    def __init__(self):
+    def __init__(self, tls=None, address="127.0.0.1"):
+        """`tls`: (certificate, key), files; it then takes encrypted connections as well."""
         super().__init__()
+        self.tls, self.address = tls, address
         self.server = find("mariadbd", *PLACES, hint=HINT)
         self.install = find("mariadb-install-db", *PLACES, hint=HINT)
         self.client = find("mariadb", *PLACES, hint="scripts/install-packages test (Debian: mariadb-client-core)")
@@ -26,8 +28,9 @@ class MariaDB(Backend):
                   "--skip-test-db", "--skip-name-resolve", f"--tmpdir={self.directory}"])
 
     def command(self):
-        return [self.server, "--no-defaults", f"--datadir={self.path('data')}", f"--tmpdir={self.directory}",
-                f"--socket={self.path('s')}", f"--pid-file={self.path('pid')}", "--bind-address=127.0.0.1", f"--port={self.port}",
+        tls = [f"--ssl-cert={self.give(self.tls[0], 'server.pem')}", f"--ssl-key={self.give(self.tls[1], 'server.key')}"] if self.tls else []
+        return [self.server, "--no-defaults", *tls, f"--datadir={self.path('data')}", f"--tmpdir={self.directory}",
+                f"--socket={self.path('s')}", f"--pid-file={self.path('pid')}", f"--bind-address={self.address}", f"--port={self.port}",
                 "--skip-name-resolve", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin",
                 "--innodb-doublewrite=0", "--max-connections=120", "--general-log=0", "--character-set-server=utf8mb4"]
 

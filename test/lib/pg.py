@@ -1,8 +1,6 @@
 """A PostgreSQL server of the tests' own. The superuser comes in by the unix socket; everybody else by TCP with a password."""
 
 import glob
-import os
-import shutil
 import signal
 
 from lib.backend import Backend, find
@@ -44,13 +42,6 @@ class Postgres(Backend):
 
         for source, name in zip(self.tls or (), ("server.pem", "server.key")):
             self.give(source, name)
-
-    def give(self, source, name):
-        """A copy that belongs to the server's user alone."""
-        shutil.copyfile(source, self.path(name))
-        if self.user:
-            os.chown(self.path(name), *self.user)
-        os.chmod(self.path(name), 0o600)
 
     def command(self):
         options = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.directory, "fsync": "off",

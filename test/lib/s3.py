@@ -12,8 +12,10 @@ class S3(Backend):
     name = "s3"
     key_id, secret, region = "bulkheadkeyid", "s3-'quoted'-\"s3cret", "us-east-1"
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        """`tls`: (certificate, key), files; it then speaks TLS only."""
         super().__init__()
+        self.tls = tls
         self.program = find("versitygw", os.path.join(DEPS, "versitygw"), hint="scripts/fetch-deps --only versitygw")
 
     @property
@@ -25,7 +27,8 @@ class S3(Backend):
 
     def command(self):
         # Metadata beside the data: not every file system has extended attributes.
-        return [self.program, "--port", self.endpoint, "--access", self.key_id, "--secret", self.secret, "--region", self.region,
+        tls = ["--cert", self.give(self.tls[0], "server.pem"), "--key", self.give(self.tls[1], "server.key")] if self.tls else []
+        return [self.program, *tls, "--port", self.endpoint, "--access", self.key_id, "--secret", self.secret, "--region", self.region,
                 "--keep-alive", "--access-log", self.path("access.log"), "posix", "--sidecar", self.path("meta"), self.path("root")]
 
     def is_up(self):

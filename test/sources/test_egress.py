@@ -106,7 +106,14 @@ def test_messages_show_no_made_up_address(start, tmp_path, pg):
 
 
 def brokers(server):
-    return [s for s in proc.descendants(server.pid) if "broker-process" in open(f"/proc/{s.pid}/cmdline").read()]
+    found = []
+    for s in proc.descendants(server.pid):
+        try:
+            with open(f"/proc/{s.pid}/cmdline") as f:
+                found += [s] if "broker-process" in f.read() else []
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has just ended
+    return found
 
 
 class TestTheBrokersDeath:
@@ -167,7 +174,7 @@ class TestTheBrokersSandbox:
             assert server.client.query("FROM pg1.public.users", sources=["pg1"], timeout="30s").problem(502, "source_error")["source"] == "pg1"
             server.wait_log("sandbox_refused")
             assert "sandbox.require" in server.client.query("FROM pg1.public.users", sources=["pg1"]).problem(503, "unavailable")["detail"]
-            assert brokers(server) == []
+            wait_until(lambda: brokers(server) == [], "the refused broker lives")
             assert server.client.rows("SELECT 1") == [[1]]
         with Server(items, set=declared, preexec=without("landlock_create_ruleset")) as server:  # not required: told, and that is all
             assert server.client.query("FROM pg1.public.users", sources=["pg1"]).status == 200
@@ -180,11 +187,11 @@ ENDPOINT = struct.Struct("32s256sII")
 
 
 class Broker:
-    def __init__(self):
+    def __init__(self, stderr=subprocess.PIPE):
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         n = theirs.fileno()
         self.process = subprocess.Popen(["/bin/bash", "-c", f'exec "$0" broker-process {os.getpid()} 0 3<&{n} {n}<&-', str(BULKHEAD)],
-                                        stderr=subprocess.PIPE, pass_fds=[n], text=True)
+                                        stderr=stderr, pass_fds=[n], text=True)
         theirs.close()
 
     def channel(self, *endpoints):
@@ -280,6 +287,15 @@ class TestTheBrokerByItself:
             assert connection.recv(10) == b"local"
             connection.close()
             assert b.ask(b.channel((str(tmp_path), 5434)), 0)[0] == errno.ENOENT
+
+    def test_its_log_may_be_a_file(self, tmp_path):
+        with open(tmp_path / "log", "w+") as log, Trap() as there:
+            with Broker(stderr=log) as b:
+                channel = b.channel(("127.0.0.1", there.port))
+                assert b.ask(channel, 7) == (errno.EACCES, None)
+                assert b.ask(channel, 0)[0] == 0
+            log.seek(0)
+            assert "egress_undeclared" in log.read()
 
     def test_one_worker_does_not_use_it_up(self):
         """It asks without end, and takes no answer: the others are served, and the source sees so many connections and no more."""

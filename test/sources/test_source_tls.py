@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from lib.certs import Authority
+from lib.mariadb import MariaDB
 from lib.pg import Postgres
+from lib.s3 import S3
 from lib.server import Server
 from lib.session import Session
 from lib.sources import Sources
@@ -89,3 +91,59 @@ def test_a_server_without_encryption(items, tmp_path, authorities):
         plain.make_roles()
         with serve(items, tmp_path, plain, authorities[0].directory / "root.pem", host="localhost", sslmode="verify-full") as server:
             assert "server does not support SSL" in ask(server).problem(502, "source_error")["detail"]
+
+
+class TestMysql:
+    @pytest.fixture(scope="class")
+    def my(self, authorities):
+        with MariaDB(tls=authorities[0].issue("my")) as server:
+            server.make_roles().sql("CREATE TABLE shop.t(a INT PRIMARY KEY); INSERT INTO shop.t VALUES (1), (2)")
+            yield server
+
+    def ask(self, items, tmp_path, my, root, **source):
+        with Server(items, set=Sources(tmp_path).mysql("my1", my, **source).settings, env={"SSL_CERT_FILE": str(root)}) as server:
+            return server.client.query("SELECT count(*) FROM my1.shop.t", sources=["my1"], timeout="20s")
+
+    def test_whose_certificates_are_taken(self, items, tmp_path, my, authorities):
+        trusted, stranger = (a.directory / "root.pem" for a in authorities)
+        for mode in ("require", "verify-ca", "verify-full"):
+            assert self.ask(items, tmp_path, my, trusted, host="localhost", sslmode=mode).status == 200, mode
+        for mode in ("verify-ca", "verify-full"):
+            problem = self.ask(items, tmp_path, my, stranger, host="localhost", sslmode=mode).problem(502, "source_error")
+            assert problem["source"] == "my1" and "certificate" in problem["detail"], problem
+
+    def test_a_name_that_is_not_the_certificates(self, items, tmp_path, authorities):
+        """(Not 127.0.0.1: the connector looks at no name there.)"""
+        with MariaDB(tls=authorities[0].issue("elsewhere", names="DNS:elsewhere.example"), address="127.0.0.2") as my:
+            my.make_roles().sql("CREATE TABLE shop.t(a INT PRIMARY KEY)")
+            root = authorities[0].directory / "root.pem"
+            assert self.ask(items, tmp_path, my, root, host="127.0.0.2", sslmode="disable").status == 200
+            for mode in ("require", "verify-full"):
+                problem = self.ask(items, tmp_path, my, root, host="127.0.0.2", sslmode=mode).problem(502, "source_error")
+                assert problem["source"] == "my1" and "Hostname verification failed" in problem["detail"], problem
+
+    def test_a_name_that_is(self, items, tmp_path, authorities):
+        with MariaDB(tls=authorities[0].issue("here", names="IP:127.0.0.2"), address="127.0.0.2") as my:
+            my.make_roles().sql("CREATE TABLE shop.t(a INT PRIMARY KEY)")
+            trusted, stranger = (a.directory / "root.pem" for a in authorities)
+            assert self.ask(items, tmp_path, my, trusted, host="127.0.0.2", sslmode="verify-full").status == 200
+            assert self.ask(items, tmp_path, my, trusted, host="127.0.0.2", sslmode="require").status == 200
+            assert "certificate" in self.ask(items, tmp_path, my, stranger, host="127.0.0.2", sslmode="require").problem(502, "source_error")["detail"]
+
+
+class TestS3:
+    @pytest.fixture(scope="class")
+    def s3(self, authorities):
+        with S3(tls=authorities[0].issue("s3", names="DNS:localhost")) as server:
+            server.put("lake", "in/countries.csv", b"a,b\n1,2\n")
+            yield server
+
+    def ask(self, items, tmp_path, s3, root, host):
+        with Server(items, set=Sources(tmp_path).s3("lake", s3, endpoint=f"https://{host}:{s3.port}").settings, env={"SSL_CERT_FILE": str(root)}) as server:
+            return server.client.query("FROM read_csv('s3://lake/in/countries.csv')", sources=["lake"], timeout="20s")
+
+    def test_whose_certificates_are_taken(self, items, tmp_path, s3, authorities):
+        trusted, stranger = (a.directory / "root.pem" for a in authorities)
+        assert self.ask(items, tmp_path, s3, trusted, "localhost").json()["data"] == [[1, 2]]
+        for root, host in ((stranger, "localhost"), (trusted, "127.0.0.1")):
+            assert "certificate" in self.ask(items, tmp_path, s3, root, host).problem(502, "source_error")["detail"]

