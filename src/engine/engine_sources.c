@@ -216,6 +216,12 @@ static int prepare_s3(struct engine *e, const struct engine_options *o, const st
     snprintf(text, sizeof text, "s3://%s/%s", s->bucket, s->prefix);
     put_option(&q, "SCOPE", text);
     put(&q, ")");
+    int made = run(e, &q, s, err);
+    if (made < 0 || !s->writable)
+        return made;
+    /* Parts of 5 MB, two on their way: else an export holds parts of 80 MB. */
+    q = sql_new();
+    put(&q, "SET GLOBAL s3_uploader_max_filesize='50GB'; SET GLOBAL s3_uploader_thread_limit=2");
     return run(e, &q, s, err);
 }
 

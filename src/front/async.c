@@ -17,10 +17,19 @@
 /* More than this is worth an order to the worker, and a new worker afterwards. */
 static bool is_large(const struct query *q) { return ring_reader_ready(&q->job->worker->reader) > RING_BYTES / 2; }
 
+/* A worker that keeps to the rules reports a result that is too large itself. */
 static void note_bytes(struct query *q)
 {
+    struct job *job = q->job;
+    struct error err;
     (void)query_spool_look(q);
-    q->job->bytes = (uint64_t)q->file_end;
+    if (!job->url)
+        job->bytes = (uint64_t)q->file_end;
+    if (job->max_bytes == 0 || job->bytes <= job->max_bytes)
+        return;
+    error_set(&err, ERR_RESULT_TOO_LARGE, "the result has more than the %lld bytes that limits.max_result_bytes allows", (long long)job->max_bytes);
+    err.limit_bytes = (int64_t)job->max_bytes;
+    pool_stop(q->pool, job, &err);
 }
 
 static void on_data(struct job *job)
@@ -55,6 +64,9 @@ void async_exported(struct query *q, const struct error *err)
         query_fail(q, err);
         return;
     }
+    const struct record *rec = q->record;
+    log_event(&q->f->log, LOG_INFO, "exported", LOG_S("query_id", rec->id), LOG_S("key", rec->owner), LOG_S("source", rec->destination),
+              LOG_S("path", rec->destination + strlen(rec->destination) + 1), LOG_I("bytes", (int64_t)q->job->bytes));
     query_count(q, NULL);
     job_set_state(q->job, JOB_DONE);
     pool_release(q->pool, q->job);
@@ -86,6 +98,10 @@ static void on_end(struct job *job)
     struct query *q = job->owner;
     struct error err;
     query_sample(q, clock_now_ns());
+    if (job->url) {
+        async_exported(q, NULL);
+        return;
+    }
     if (job->spool.phase != SPOOL_ON && query_spool_take(q, &err) < 0) {
         query_fail(q, &err);
         return;
@@ -153,7 +169,7 @@ void async_drain(struct front *f)
 {
     for (struct query *q = f->queries, *next; q; q = next) {
         next = q->next; /* cancelling one query never ends another */
-        if (q->asynchronous && !q->export) /* an export is of use to somebody all the same */
+        if (q->asynchronous && !q->export && !q->job->url) /* an export is of use to somebody all the same */
             query_cancel(q);
     }
 }

@@ -7,10 +7,35 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-int export_check(const struct query *q, const struct query_request *r, struct error *err)
+/* An object is written by a worker that has its source attached. */
+static int attach(struct query *q, struct query_request *r, const struct source *s, struct error *err)
+{
+    char set[SOURCE_SET_BYTES], url[64 + 1026 + EXPORT_PATH_BYTES], all[SOURCES_PER_SET + 1][SOURCE_NAME_BYTES];
+    const char *names[SOURCES_PER_SET + 1];
+    size_t n = 0, at = 0;
+    if (r->session)
+        return error_set(err, ERR_BAD_REQUEST, "a query in a session can't write to a source of type s3: export it from a query with \"sources\"");
+    while (r->sources && n < SOURCES_PER_SET && source_set_next(r->sources, &at, all[n])) {
+        names[n] = all[n];
+        n++;
+    }
+    if (!r->sources || !source_set_has(r->sources, s->name))
+        names[n++] = s->name;
+    if (source_set_make(names, n, set, err) < 0)
+        return -1;
+    free(r->sources);
+    r->sources = strdup(set);
+    snprintf(url, sizeof url, "s3://%s/%s%s", s->bucket, s->prefix, r->destination_path);
+    q->job->url = strdup(url);
+    CHECK(r->sources && q->job->url);
+    return 0;
+}
+
+int export_check(struct query *q, struct query_request *r, struct error *err)
 {
     struct source s;
     if (caller_of(q->f, q->x).role < ROLE_ANALYST) {
@@ -21,12 +46,14 @@ int export_check(const struct query *q, const struct query_request *r, struct er
     if (strlen(r->destination_source) >= SOURCE_NAME_BYTES || sources_allowed(q->f, q->x, r->destination_source, err) < 0 ||
         source_read(sources_find(q->f->cfg, r->destination_source), &s, err) < 0)
         return error_set(err, ERR_NOT_FOUND, "there is no source '%.60s'", r->destination_source);
-    if (s.type != SOURCE_IS_files) {
-        error_set(err, ERR_FORBIDDEN, "exports go to sources of type files; '%s' is of type %s", s.name, source_type_text(s.type));
+    if (s.type != SOURCE_IS_files && s.type != SOURCE_IS_s3) {
+        error_set(err, ERR_FORBIDDEN, "exports go to sources of type files or s3; '%s' is of type %s", s.name, source_type_text(s.type));
         snprintf(err->what, sizeof err->what, "export");
         return -1;
     }
-    return source_check_export(&s, r->destination_path, err);
+    if (source_check_export(&s, r->destination_path, err) < 0)
+        return -1;
+    return s.type == SOURCE_IS_s3 ? attach(q, r, &s, err) : 0;
 }
 
 static int tell(struct query *q, enum control_type type, struct error *err)

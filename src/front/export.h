@@ -4,8 +4,8 @@
 
 struct query_request;
 
-/* May this caller write there? 0, or -1 with *err. */
-int export_check(const struct query *q, const struct query_request *r, struct error *err);
+/* May this caller write there? An object's source is added to the request's. 0, or -1 with *err. */
+int export_check(struct query *q, struct query_request *r, struct error *err);
 /* Asks for the file; q goes on (query_file_opened) when it is there. 0, or -1 with *err. */
 int export_begin(struct query *q, const char *source, const char *path, struct error *err);
 /* The file is whole: asks for its name. 0, or -1 with *err. */

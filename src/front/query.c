@@ -287,7 +287,7 @@ void query_file_opened(struct query *q, struct spool_file *file)
     }
 }
 
-static int place(struct query *q, const struct query_request *r, struct error *err)
+static int place(struct query *q, struct query_request *r, struct error *err)
 {
     if (q->admin)
         return admin_place(q, r, err);
@@ -304,9 +304,10 @@ static int begin(struct query *q, const struct query_request *r)
 {
     struct error err;
     enter(q);
-    if (!r->destination_path)
+    if (r->destination_path)
+        record_set_destination(q->record, r->destination_source, r->destination_path);
+    if (!r->destination_path || q->job->url)
         return submit(q);
-    record_set_destination(q->record, r->destination_source, r->destination_path);
     q->job->submitted_ns = clock_now_ns();
     if (export_begin(q, r->destination_source, r->destination_path, &err) == 0)
         return 1;

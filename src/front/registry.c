@@ -238,6 +238,9 @@ void record_set_error(struct record *rec, const struct error *err)
     rec->stopped_by = err->stopped_by;
     rec->signal = err->signal;
     rec->position = err->position;
+    rec->limit_ms = err->limit_ms;
+    rec->limit_bytes = err->limit_bytes;
+    snprintf(rec->source, sizeof rec->source, "%.*s", (int)sizeof err->source, err->source);
     memcpy(rec->error_type, err->error_type, sizeof rec->error_type);
     rec->error_type[sizeof rec->error_type - 1] = 0;
     free(rec->detail);

@@ -33,6 +33,8 @@ struct record {
     int signal;                /* worker_crashed */
     int64_t position;          /* sql_error; 0: unknown */
     char error_type[40];
+    char source[SOURCE_NAME_BYTES]; /* source_error */
+    int64_t limit_ms, limit_bytes;
     char *detail;              /* owned; of the error; NULL: none */
     char *destination;         /* owned; of an export: its source, a NUL, its path; NULL: none */
     int64_t submitted_ms;      /* wall clock */

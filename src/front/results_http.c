@@ -126,6 +126,9 @@ void results_explain(const struct record *rec, struct error *ret)
         ret->stopped_by = rec->stopped_by;
         ret->signal = rec->signal;
         ret->position = rec->position;
+        ret->limit_ms = rec->limit_ms;
+        ret->limit_bytes = rec->limit_bytes;
+        snprintf(ret->source, sizeof ret->source, "%s", rec->source);
         memcpy(ret->error_type, rec->error_type, sizeof ret->error_type);
     }
 }

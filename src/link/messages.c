@@ -57,6 +57,7 @@ static bool worker_may_report(const struct error *e)
     case ERR_CANCELLED:
     case ERR_INTERNAL:
     case ERR_SOURCE:
+    case ERR_CONFLICT:
     case ERR_SPOOL_FULL:
         break;
     default:

@@ -25,6 +25,8 @@ struct link_run {
     uint32_t job;          /* never 0; repeated by every answer */
     uint32_t sql_bytes;    /* at the start of the request area */
     uint32_t params_bytes; /* behind it; JSON text */
+    uint32_t url_bytes;    /* behind them, with a NUL: the object of a source that the result becomes; 0: it goes into the ring */
+    uint32_t pad;
     uint64_t max_rows;     /* 0: no limit */
     int64_t queue_us;      /* for the result's stats */
     uint64_t max_bytes;    /* of the result, as it leaves; 0: no limit */
@@ -81,6 +83,7 @@ struct link_end {
     uint32_t job;
     uint64_t produced; /* the ring's position behind the last byte */
     uint64_t rows;
+    uint64_t url_bytes; /* so long is the object that it became */
     int64_t exec_us;
     uint8_t truncated;
     uint8_t cache; /* enum cache_use's value */

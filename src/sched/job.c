@@ -39,5 +39,6 @@ void job_free(struct job *job)
     tenant_unref(job->tenant);
     free(job->sql);
     free(job->params);
+    free(job->url);
     free(job);
 }

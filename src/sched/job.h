@@ -55,6 +55,7 @@ struct job {
     size_t sql_len;
     char *params; /* owned, JSON text or NULL */
     size_t params_len;
+    char *url; /* owned: the object of a source that the result becomes; NULL: none */
     int64_t timeout_ms;
     bool short_timeout; /* shorter than what it would have had: the client's own choice */
     uint64_t max_rows; /* 0: no limit */

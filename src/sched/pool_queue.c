@@ -24,13 +24,16 @@ static struct pool_worker *pick(const struct pool *p, const struct job *job)
     return fresh;
 }
 
+static size_t url_bytes(const struct job *job) { return job->url ? strlen(job->url) + 1 : 0; }
+static size_t request_bytes(const struct job *job) { return job->sql_len + job->params_len + url_bytes(job); }
+
 /* The submitter has checked the sizes against the configuration; a worker of the time before a reload may have less room. */
 static bool fits(const struct pool_worker *w, const struct job *job, struct error *err)
 {
-    if (job->sql_len + job->params_len <= w->ring.request_bytes)
+    if (request_bytes(job) <= w->ring.request_bytes)
         return true;
     error_set(err, ERR_PAYLOAD_TOO_LARGE, "statement and parameters have %zu bytes, the worker has room for %zu",
-              job->sql_len + job->params_len, w->ring.request_bytes);
+              request_bytes(job), w->ring.request_bytes);
     err->limit_bytes = (int64_t)w->ring.request_bytes;
     return false;
 }
@@ -41,11 +44,14 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     memcpy(w->ring.request, job->sql, job->sql_len);
     if (job->params_len)
         memcpy(w->ring.request + job->sql_len, job->params, job->params_len);
+    if (job->url)
+        memcpy(w->ring.request + job->sql_len + job->params_len, job->url, url_bytes(job));
     int64_t now = clock_now_ns();
     struct link_run m = {.type = LINK_RUN,
                          .job = job->id,
                          .sql_bytes = (uint32_t)job->sql_len,
                          .params_bytes = (uint32_t)job->params_len,
+                         .url_bytes = (uint32_t)url_bytes(job),
                          .max_rows = job->max_rows,
                          .queue_us = (now - job->submitted_ns) / 1000,
                          .max_bytes = job->max_bytes,
@@ -118,7 +124,7 @@ void pool_dispatch(struct pool *p)
         fair_push_front(p->fair, job); /* it did not start after all */
         if (!w)
             put_aside(p, job);
-        else if (job->sql_len + job->params_len > w->ring.request_bytes)
+        else if (request_bytes(job) > w->ring.request_bytes)
             pool_fail(p, job, &err);
         else
             pool_worker_doom(w, DEATH_LINK);

@@ -171,6 +171,8 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     }
     leave_running(p, job);
     job->rows = m->rows;
+    if (job->url)
+        job->bytes = m->url_bytes;
     /* Never longer than since it was given the job: the worker's word goes into averages. */
     int64_t most_us = (job->finished_ns - job->started_ns) / 1000;
     job->exec_us = m->exec_us < most_us ? m->exec_us : most_us;
@@ -195,7 +197,8 @@ static void on_fail(struct pool_worker *w, const struct link_fail *m)
 {
     struct pool *p = w->pool;
     struct job *job = w->job;
-    if (job->id != m->job || (job->spool.phase != SPOOL_ON && !pool_take_end(w, m->produced))) {
+    bool conflict = m->error.code == ERR_CONFLICT && !job->url; /* there is nothing that it could have met */
+    if (job->id != m->job || conflict || (job->spool.phase != SPOOL_ON && !pool_take_end(w, m->produced))) {
         pool_worker_doom(w, DEATH_LINK);
         return;
     }

@@ -159,7 +159,7 @@ void exports_commit(struct supervisor *s, uint32_t id)
             (void)fsync(directory); /* the bytes are there already (link_spool.sync) */
             close(directory);
         }
-        log_event(&s->log, LOG_INFO, "exported", LOG_S("file", e->name));
+        log_event(&s->log, LOG_INFO, "export_named", LOG_I("export", e->id), LOG_S("file", e->name));
         tell(s, id, NULL);
     } else {
         if (errno == EEXIST)

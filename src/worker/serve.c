@@ -13,7 +13,7 @@
 static int run_query(struct worker *w, struct result_writer *r, struct error *err)
 {
     const struct link_run *run = r->run;
-    if ((uint64_t)run->sql_bytes + run->params_bytes > w->ring.request_bytes || !result_can((enum result_format)run->format))
+    if ((uint64_t)run->sql_bytes + run->params_bytes + run->url_bytes > w->ring.request_bytes || !result_can((enum result_format)run->format))
         return error_set(err, ERR_INTERNAL, "a request of impossible size or format");
     struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes, .session = run->session, .profile = run->profile};
     if (run->format == FORMAT_RAW) { /* the front has no SQL of its own: an answer made by SQL is asked for without one */
@@ -23,6 +23,11 @@ static int run_query(struct worker *w, struct result_writer *r, struct error *er
     if (run->params_bytes) {
         q.params = w->ring.request + run->sql_bytes;
         q.params_len = run->params_bytes;
+    }
+    if (run->url_bytes) {
+        r->url = w->ring.request + run->sql_bytes + run->params_bytes;
+        if (r->url[run->url_bytes - 1])
+            return error_set(err, ERR_INTERNAL, "an address without its end");
     }
     engine_track_progress(w->engine, run->progress);
     fault_point("run");
@@ -44,6 +49,7 @@ static int answer(struct worker *w, struct result_writer *r, int failed, const s
                          .job = r->run->job,
                          .produced = w->produced,
                          .rows = r->tail.rows,
+                         .url_bytes = r->upload.bytes,
                          .exec_us = r->tail.exec_us,
                          .truncated = r->tail.truncated,
                          .cache = (uint8_t)stream_cache_use(r->stream),

@@ -1,6 +1,7 @@
 /* The worker process: one engine, one link, one query at a time. Each struct below is reached from the one context. */
 #pragma once
 #include "engine/engine.h"
+#include "engine/upload.h"
 #include "link/messages.h"
 #include "link/ring.h"
 #include "result/coding.h"
@@ -35,6 +36,23 @@ struct ring_sink {
     struct spool_out spool;
     struct error error;      /* why it stopped; ERR_OK: the job was interrupted, or the front has gone */
 };
+
+/* A sink that writes an object of a source. `sink` must stay the first member. */
+struct upload_sink {
+    struct sink sink;
+    struct worker *worker;
+    struct upload *upload; /* NULL: none, or it is over */
+    uint8_t *buffer;
+    uint64_t bytes, max_bytes; /* max_bytes 0: no limit */
+    struct error error;    /* why it stopped; ERR_OK: the job was interrupted */
+};
+
+/* 0, or -1 with s->error. */
+int upload_sink_start(struct upload_sink *s, struct worker *w, const char *url, uint64_t max_bytes);
+/* The object is whole. 0, or -1. */
+int upload_sink_end(struct upload_sink *s);
+/* What is not whole never appears. */
+void upload_sink_close(struct upload_sink *s);
 
 struct worker {
     uint32_t id;

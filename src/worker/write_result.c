@@ -11,9 +11,10 @@ bool result_can(enum result_format format) { return format == FORMAT_PARQUET || 
 static int stopped(const struct result_writer *r, struct error *err)
 {
     const struct error *e = r->encoder ? encoder_failure(r->encoder) : NULL;
-    if (!e && r->ring.error.code == ERR_OK)
+    const struct error *sink = r->url ? &r->upload.error : &r->ring.error;
+    if (!e && sink->code == ERR_OK)
         return error_set(err, ERR_CANCELLED, "the query was interrupted");
-    *err = e ? *e : r->ring.error;
+    *err = e ? *e : *sink;
     return -1;
 }
 
@@ -102,18 +103,20 @@ static int coding_start(struct result_writer *r, struct error *err)
     if (!*kept && !(*kept = coding_new(kind)))
         return error_set(err, ERR_OUT_OF_MEMORY, "no memory to compress the result");
     r->coding = *kept;
-    r->sink = coding_begin(r->coding, &r->ring.sink, clock_now_ns());
+    r->sink = coding_begin(r->coding, r->sink, clock_now_ns());
     return 0;
 }
 
 int result_write(struct result_writer *r, struct error *err)
 {
     ring_sink_start(&r->ring, r->worker, r->run);
-    r->sink = &r->ring.sink;
+    r->sink = r->url ? &r->upload.sink : &r->ring.sink;
+    if (r->url && upload_sink_start(&r->upload, r->worker, r->url, r->run->max_bytes) < 0)
+        return stopped(r, err);
     if (coding_start(r, err) < 0)
         return -1;
     int done = r->run->format == FORMAT_PARQUET ? write_parquet(r, err) : encode(r, err);
-    if (done == 0 && ((r->coding && coding_end(r->coding) < 0) || ring_sink_end(&r->ring) < 0))
+    if (done == 0 && ((r->coding && coding_end(r->coding) < 0) || (r->url ? upload_sink_end(&r->upload) : ring_sink_end(&r->ring)) < 0))
         done = stopped(r, err);
     return done;
 }
@@ -121,5 +124,6 @@ int result_write(struct result_writer *r, struct error *err)
 void result_writer_free(struct result_writer *r)
 {
     ring_sink_close(&r->ring);
+    upload_sink_close(&r->upload);
     encoder_free(r->encoder);
 }

@@ -10,9 +10,11 @@ struct result_writer {
     struct stream *stream;
     int64_t started_ns;
     struct result_tail tail; /* queue_us; the rest is set here */
+    const char *url;         /* of the object that it becomes; NULL: it goes into the ring */
     /* Our own. */
     struct encoder *encoder;
     struct ring_sink ring;
+    struct upload_sink upload; /* in the ring's place, when the result goes to a source */
     struct coding *coding; /* NULL: none */
     struct sink *sink;     /* where the format writes to: the coding, or the ring */
 };

@@ -148,7 +148,8 @@ class TestFailures:
         query_id = start(client, sql, timeout="300ms")
         record = wait_over(client, query_id)
         assert record["code"] == "timeout" and record["stopped_by"] in ("interrupt", "term", "kill")
-        assert fetch(client, query_id).problem(504, "timeout")["stopped_by"] == record["stopped_by"]
+        problem = fetch(client, query_id).problem(504, "timeout")
+        assert problem["stopped_by"] == record["stopped_by"] and problem["limit_ms"] == 300
         wait_until(lambda: server.metric("bulkhead_spool_files") == server.metric("bulkhead_results"), "a file is left")
 
     @pytest.mark.fault
@@ -377,7 +378,7 @@ class TestLimits:
         with Server(items, set={"limits.max_result_bytes": "2MB"}) as s:
             query_id = start(s.client, BIG_RESULT)
             assert wait_over(s.client, query_id)["code"] == "result_too_large"
-            assert fetch(s.client, query_id).problem(413, "result_too_large")
+            assert fetch(s.client, query_id).problem(413, "result_too_large")["limit_bytes"] == 2_000_000
             wait_until(lambda: s.metric("bulkhead_spool_files") == 0, "its file is left")
 
     def test_without_a_spool_there_are_no_asynchronous_queries(self, items):

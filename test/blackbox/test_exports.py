@@ -70,6 +70,13 @@ def test_the_file_is_the_result(client, drop, form, sql):
     fetch(client, query_id).problem(404, "not_found")
 
 
+def test_the_log_says_who_wrote_what_where(server, client):
+    name = f"out/{new_id()}.csv"
+    query_id = export(client, "SELECT 7 AS a", name, headers=bearer(server.key["ann"]), format="csv")
+    wait_over(client, query_id)
+    server.wait_log("exported", query_id=query_id, key="ann", source="drop", path=name, bytes=6)
+
+
 def test_it_can_be_read_through_the_source(client, drop):
     name = f"out/deep/{new_id()}.csv"
     assert wait_over(client, export(client, "SELECT 7 AS a", name, format="csv"))["state"] == "done"

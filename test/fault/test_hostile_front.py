@@ -18,6 +18,7 @@ pytestmark = pytest.mark.fault
 CONTROL_FD = 3  # src/link/inherit.h
 CONTROL = re.findall(r"^CONTROL_MESSAGE\((\w+),", (ROOT / "src" / "link" / "control.def").read_text(), re.MULTILINE)
 DIED, DRAIN, REPLACE, DRAINED, WANT, COMMIT = (1 + CONTROL.index(name) for name in ("DIED", "DRAIN", "REPLACE", "DRAINED", "WANT", "COMMIT"))
+EXPORT, EXPORT_COMMIT = (1 + CONTROL.index(name) for name in ("EXPORT", "EXPORT_COMMIT"))
 KIND_WRITER = 3  # src/link/inherit.h, enum worker_kind
 DEATH_SPENT = 4  # src/link/control.h, enum death_reason
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
@@ -94,6 +95,63 @@ def test_writes_are_refused_where_there_are_no_admins(server, channel):
     assert server.client.rows("SELECT 1") == [[1]]
     assert not [w for w in server.workers() if w["kind"] == "writer"] and not server.log_contains("write_copied")
     assert server.status()["database"]["version"] == version
+
+
+class TestExports:
+    """What a front asks the supervisor to write stays below the declared prefix, replaces nothing, and is bounded."""
+
+    @pytest.fixture
+    def drop(self, tmp_path):
+        (tmp_path / "drop" / "out").mkdir(parents=True)
+        (tmp_path / "drop" / "in").mkdir()
+        (tmp_path / "drop" / "out" / "mine").write_text("mine")
+        os.symlink(tmp_path, tmp_path / "drop" / "out" / "up")
+        return tmp_path / "drop"
+
+    @pytest.fixture
+    def server(self, start, drop):
+        s = start(set={"source.drop.type": "files", "source.drop.path": drop, "source.drop.writable_prefix": "out",
+                       "source.closed.type": "files", "source.closed.path": drop})
+        s.settle()
+        return s
+
+    @staticmethod
+    def ask(channel, number, path, source=b"drop"):
+        channel.send(struct.pack("=II32s1025s3x", EXPORT, number, source, path))
+
+    def test_nothing_is_written_elsewhere(self, server, channel, drop):
+        before = {p: p.read_text() for p in drop.parent.rglob("*") if p.is_file()}
+        paths = [b"../x", b"out/../in/x", b"out/../../x", b"/tmp/x", b"in/x", b"out/up/x", b"out/mine", b"out//x", b"out/", b"", b"x" * 1024, b"out/\n"]
+        for i, path in enumerate(paths):
+            self.ask(channel, 1_000_000 + i, path)
+        self.ask(channel, 2_000_000, b"out/x", b"closed")
+        self.ask(channel, 2_000_001, b"out/x", b"nosuch")
+        for number in (*range(1_000_000, 1_000_000 + len(paths)), 2_000_000, 2_000_001, 3_000_000):
+            channel.send(struct.pack("=II", EXPORT_COMMIT, number))
+        self.ask(channel, 4_000_000, b"out/good")
+        channel.send(struct.pack("=II", EXPORT_COMMIT, 4_000_000))
+        wait_until(lambda: (drop / "out" / "good").exists(), "what is allowed is not there")
+        (drop / "out" / "good").unlink()
+        assert {p: p.read_text() for p in drop.parent.rglob("*") if p.is_file()} == before
+        assert server.client.rows("SELECT 1") == [[1]]
+
+    def test_they_are_bounded_and_end_with_the_front(self, server, channel, drop):
+        for i in range(300):
+            self.ask(channel, 1_000_000 + i, b"out/file%d" % i)
+        assert server.client.rows("SELECT 1") == [[1]]
+        front = server.front_pid
+        before = len(os.listdir(f"/proc/{server.pid}/fd"))
+        assert before < 300
+        proc.kill(front)
+        wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) < before - 100, "they are kept")
+        server.settle()
+        assert sorted(p.name for p in (drop / "out").iterdir()) == ["mine", "up"]
+
+    @pytest.mark.parametrize("message", [b"\0" * 20, b"\x01\0\0\0" + b"a" * 1057, b"\0" * 1061], ids=["short", "no end", "no number"])
+    def test_what_is_no_such_message_ends_the_front(self, server, channel, message):
+        front, since = server.front_pid, server.log_mark()
+        channel.send(struct.pack("=I", EXPORT) + (message + bytes(3) if len(message) > 1000 else message))
+        assert_front_replaced(server, front, since)
 
 
 def test_replacements_without_end_end_the_front(server, channel):

@@ -123,7 +123,7 @@ static void a_worker_reports_its_own_errors_only(void **state)
 {
     (void)state;
     static const enum error_code its_own[] = {ERR_BAD_REQUEST, ERR_SQL, ERR_FORBIDDEN, ERR_OUT_OF_MEMORY, ERR_RESULT_TOO_LARGE,
-                                              ERR_CANCELLED, ERR_INTERNAL, ERR_SOURCE, ERR_SPOOL_FULL};
+                                              ERR_CANCELLED, ERR_INTERNAL, ERR_SOURCE, ERR_SPOOL_FULL, ERR_CONFLICT};
     for (int code = -1; code <= ERR_COUNT + 1; code++) {
         union link_message m = good(LINK_FAIL);
         m.fail.error.code = (enum error_code)code;
