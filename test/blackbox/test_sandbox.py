@@ -111,6 +111,7 @@ class TestWhatTheKernelSays:
                 assert f.read().strip() == "1000"
 
     def test_of_namespaces(self, there):
+        there.settle()
         if os.getuid() != 0:
             pytest.skip("links of processes that are not dumpable are root's to read")
         ours = {name: os.readlink(f"/proc/self/ns/{name}") for name in ("net", "ipc", "uts", "user")}
@@ -142,6 +143,7 @@ class TestWhatTheKernelSays:
         """A worker has its link, pipes, its database, eventfds, and no socket besides."""
         if os.getuid() != 0:
             pytest.skip("not root")
+        there.settle()
         for pid in there.worker_pids():
             fds = {int(n): os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
             assert fds[0] == "/dev/null" and fds[1].startswith("pipe:") and fds[2].startswith("pipe:")
@@ -213,6 +215,7 @@ class TestRequire:
 def test_a_filter_of_the_container_is_no_obstacle(home, mode):
     """One that was there before ours, as in every container: ours comes on top."""
     with serve(home, mode, "memfd_secret") as s:
+        s.settle()
         assert s.client.rows("SELECT 1") == [[1]]
         assert state(s, "seccomp") == state(s, "front_seccomp") == "in force"
         assert int(status_of(s.worker_pids()[0]).get("Seccomp_filters", "3")) >= 3
