@@ -85,6 +85,7 @@ void info_readyz(struct front *f, struct exchange *x)
     struct database_checks db;
     database_check(f, workers, &db);
     bool ready = workers && db.database_ok && !f->draining;
+    spool_try(f->spool);
     struct spool_figures spool = spool_figures(f->spool);
     bool degraded = db.degraded || spool.trouble;
     buf_printf(&b, "{\"ready\":%s,\"degraded\":%s,\"checks\":{", ready ? "true" : "false", degraded ? "true" : "false");

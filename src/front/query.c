@@ -275,14 +275,24 @@ void query_file_refused(struct query *q, const struct error *err)
     refuse(q, err);
 }
 
+/* A job may be over before pool_submit returns; then its query is gone, and has been answered. */
+static bool lives(const struct front *f, const struct query *q)
+{
+    const struct query *at = f->queries;
+    while (at && at != q)
+        at = at->next;
+    return at != NULL;
+}
+
 void query_file_opened(struct query *q, struct spool_file *file)
 {
+    struct front *f = q->f;
     struct error err;
     q->file = file;
     if (!q->x || q->job->stop_reason != STOP_FOR_NOTHING) {
         error_set(&err, ERR_CANCELLED, "the query was cancelled, or its client left, before it was accepted");
         refuse(q, &err);
-    } else if (submit(q) == 0 && q->x) { /* async.c has answered one that has failed already */
+    } else if (submit(q) == 0 && lives(f, q)) {
         async_accepted(q);
     }
 }
@@ -357,7 +367,7 @@ void query_post_asynchronous(struct front *f, struct exchange *x)
     q->asynchronous = true;
     q->job->class = JOB_BACKGROUND;
     async_take(q);
-    if (post(q) == 0 && f->queries == q) /* the newest one, unless it has failed already */
+    if (post(q) == 0 && lives(f, q))
         async_accepted(q);
 }
 

@@ -235,6 +235,13 @@ struct spool_file *spool_adopt(struct spool *s, int fd, int worker_fd)
     return f;
 }
 
+void spool_try(struct spool *s)
+{
+    struct error ignored; /* the figures say it */
+    if (s->trouble[0])
+        spool_unref(spool_open(s, NULL, PIECE_BYTES, &ignored));
+}
+
 int spool_fd(const struct spool_file *f) { return f->fd; }
 
 int spool_fd_for_writing(const struct spool_file *f)

@@ -25,6 +25,8 @@ struct spool *spool_new(int dir_fd, const struct spool_options *opts, struct log
 void spool_set_options(struct spool *s, const struct spool_options *opts);
 void spool_free(struct spool *s);
 struct spool_figures spool_figures(const struct spool *s);
+/* When there was trouble: tries whether there still is. */
+void spool_try(struct spool *s);
 
 struct spool_file;
 /* A new, empty file on the tenant's account (a reference is taken; NULL: nobody's) with `bytes` set aside for it. NULL with *err: spool_full, or

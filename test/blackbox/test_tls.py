@@ -12,6 +12,7 @@ import time
 import pytest
 
 from lib import proc
+from lib.asynchronous import fetch, start, wait_over
 from lib.certs import Authority
 from lib.client import Client, Connection, new_id
 from lib.server import Server, run_cli
@@ -65,6 +66,17 @@ class TestAnswers:
         response = c.read_response()
         assert [r[0] for r in response.json()["data"]] == list(range(100_000))
         c.close()
+
+    def test_a_kept_result_is_whole_in_parts_and_for_a_slow_reader(self, client):
+        query_id = start(client, "SELECT i, md5(i::VARCHAR) FROM range(100000) t(i)", format="csv")
+        size = wait_over(client, query_id)["bytes"]
+        whole = fetch(client, query_id).body
+        assert len(whole) == size
+        assert fetch(client, query_id, {"Range": "bytes=100000-2100000"}).body == whole[100000:2100001]
+        with client.connect(receive_buffer=4096) as c:
+            c.send_request("GET", f"/v1/queries/{query_id}/result")
+            time.sleep(0.5)  # the socket fills up in the middle of a record
+            assert c.read_response().body == whole
 
     def test_a_connection_is_kept_and_requests_may_come_together(self, client):
         with client.connect() as c:
