@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_WAIT_NS (10 * NS_PER_S)
+#define LOCK_WAIT_NS (20 * NS_PER_S) /* several at once, each with an fsync of a busy disk */
 #define LOCK_PAUSE_US 20000
 
 static int failed(struct error *err, const char *path, const char *what)
