@@ -24,19 +24,10 @@ static const char *const readable[] = {"/etc", "/run/systemd/resolve", "/run/res
 static void raise_fence(struct layers *l)
 {
     struct fence f;
-    if (SANITIZED) {
-        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_OFF, "a sanitizer's build");
+    if (fence_begin(&f, FENCE_CONNECT, readable, sizeof readable / sizeof *readable, l, LAYER_BROKER_LANDLOCK) < 0)
         return;
-    }
-    if (fence_new(&f, FENCE_CONNECT) < 0) {
-        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "%s",
-                   errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
-        return;
-    }
-    int r = 0, abi = f.abi;
-    for (size_t i = 0; i < sizeof readable / sizeof *readable && r == 0; i++)
-        r = fence_allow(&f, readable[i], FENCE_READ);
-    int fd = r == 0 && fence_close(&f) == 0 ? open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -2;
+    int abi = f.abi;
+    int fd = fence_close(&f) == 0 ? open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -2;
     if (fd == -2)
         layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "%s", strerror(errno));
     else if (fd >= 0 || errno != EACCES)

@@ -21,20 +21,10 @@ static const char *const readable[] = {"/proc", "/sys/devices/system/cpu", "/etc
 static void raise_fence(struct layers *l)
 {
     struct fence f;
-    if (SANITIZED) {
-        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_OFF, "a sanitizer's build");
+    if (fence_begin(&f, FENCE_NO_NETWORK, readable, sizeof readable / sizeof *readable, l, LAYER_FRONT_LANDLOCK) < 0)
         return;
-    }
-    if (fence_new(&f, FENCE_NO_NETWORK) < 0) {
-        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_MISSING, "%s",
-                   errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
-        return;
-    }
-    int r = 0, abi = f.abi;
-    for (size_t i = 0; i < sizeof readable / sizeof *readable && r == 0; i++)
-        r = fence_allow(&f, readable[i], FENCE_READ);
-    if (r == 0)
-        r = fence_allow_fd(&f, FRONT_FD_SPOOL, FENCE_FILES);
+    int abi = f.abi;
+    int r = fence_allow_fd(&f, FRONT_FD_SPOOL, FENCE_FILES);
     if (r == 0 && fence_close(&f) == 0)
         layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_IN_FORCE, "version %d: %s", abi, fence_strength(abi));
     else

@@ -1,11 +1,13 @@
 /* Landlock by its system calls: the header of the build machine may be older than the kernel that runs this, and the other way round.
  * Runs in worker, front and probes. */
 #include "sandbox/fence.h"
+#include "core/build.h"
 #include "core/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -123,6 +125,26 @@ int fence_allow_fd(struct fence *f, int fd, enum fence_right right)
         return -1;
     struct path_rule rule = {.allowed = rights(right, S_ISDIR(st.st_mode), f->abi), .parent_fd = fd};
     return (int)syscall(NR_ADD_RULE, f->fd, RULE_PATH_BENEATH, &rule, 0);
+}
+
+int fence_begin(struct fence *f, enum fence_network network, const char *const *readable, size_t count, struct layers *l, enum layer_id id)
+{
+    if (SANITIZED) { /* its reports are files, and read the binaries */
+        layers_set(l, id, LAYER_OFF, "a sanitizer's build");
+        return -1;
+    }
+    int r = fence_new(f, network);
+    if (r < 0) {
+        layers_set(l, id, LAYER_MISSING, "%s", errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
+        return -1;
+    }
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = fence_allow(f, readable[i], FENCE_READ);
+    if (r == 0)
+        return 0;
+    layers_set(l, id, LAYER_MISSING, "%s", strerror(errno));
+    fence_drop(f);
+    return -1;
 }
 
 int fence_close(struct fence *f)

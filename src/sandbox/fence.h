@@ -2,6 +2,8 @@
  * the other; what one forbids no later one gives back. What the running kernel does not know is left out: see fence_strength.
  * Knows no worker and no front. Runs in worker, front, broker and probes. */
 #pragma once
+#include "core/layers.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -26,6 +28,8 @@ struct fence {
 int fence_abi(void);
 /* Begins one: nothing but that is allowed yet. 0, or -1 with errno (no Landlock). */
 int fence_new(struct fence *f, enum fence_network network);
+/* The same, with paths (`count`) that may be read. -1: there is none, and the layer says why. */
+int fence_begin(struct fence *f, enum fence_network network, const char *const *readable, size_t count, struct layers *l, enum layer_id id);
 /* Allows something below a path (or at it). A path that is not there is no failure: nothing can be reached there either, until the next fence. */
 int fence_allow(struct fence *f, const char *path, enum fence_right right);
 /* The same for what is open already; stays the caller's. */

@@ -121,18 +121,10 @@ static int allow_scratch(struct fence *f, const struct sandbox_plan *p)
 static void raise_fence(const struct sandbox_plan *p, bool running, struct layers *l)
 {
     struct fence f;
-    if (SANITIZED) { /* its reports are files, and read the binaries */
-        layers_set(l, LAYER_LANDLOCK, LAYER_OFF, "a sanitizer's build");
+    if (fence_begin(&f, FENCE_NO_NETWORK, NULL, 0, l, LAYER_LANDLOCK) < 0)
         return;
-    }
-    int r = fence_new(&f, FENCE_NO_NETWORK);
-    if (r < 0) {
-        layers_set(l, LAYER_LANDLOCK, LAYER_MISSING, "%s",
-                   errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
-        return;
-    }
     int abi = f.abi;
-    r = running ? 0 : allow_opening(&f, p);
+    int r = running ? 0 : allow_opening(&f, p);
     if (r == 0 && allow_running(&f, p) == 0 && allow_scratch(&f, p) == 0 && fence_close(&f) == 0)
         layers_set(l, LAYER_LANDLOCK, LAYER_IN_FORCE, "version %d: %s", abi, fence_strength(abi));
     else
