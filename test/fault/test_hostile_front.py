@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import select
 import socket
 import struct
 
@@ -117,6 +118,7 @@ class TestExports:
 
     @staticmethod
     def ask(channel, number, path, source=b"drop"):
+        select.select([], [channel], [], 30)  # the socket is the front's, which does not block
         channel.send(struct.pack("=II32s1025s3x", EXPORT, number, source, path))
 
     def test_nothing_is_written_elsewhere(self, server, channel, drop):
