@@ -141,7 +141,7 @@ class TestIsolation:
             assert pid not in seen, f"{pid} served {seen[pid]} before {name}"
             seen[pid] = name
             wait_until(lambda: not [p for p in seen if p != pid and proc.is_alive(p)], "the other key's worker lives")
-        assert server.metric("bulkhead_worker_deaths_total", reason="retired") == 3
+        server.wait_metric("bulkhead_worker_deaths_total", 3, reason="retired")
 
     def test_many_keys_at_once_are_all_served(self, start, keys):
         server = start(set={"server.keys_file": keys[0], "pool.isolation": "key", "limits.queue_length": 100, "limits.queue_timeout": "60s"},
