@@ -30,8 +30,8 @@ def in_process(env, mode):
     return json.loads(out)
 
 
-def ask(env, port, media, encoding="identity", sql=SQL):
-    body = json.dumps({"sql": sql, "timeout": "300s"})
+def ask(env, port, media, encoding="identity", sql=SQL, timeout="300s"):
+    body = json.dumps({"sql": sql, "timeout": timeout})
     return json.loads(checked([str(env.drain), str(port), media, encoding, body], f"bench_drain {media}", 600))
 
 
@@ -100,7 +100,7 @@ class Results:
         for server in (Bulkhead(self.env, threads=THREADS), FastApiPool(self.env)):
             try:
                 server.start()
-                got = ask(self.env, server.port, MEDIA["json"], sql=f"{SQL} LIMIT {rows}")
+                got = ask(self.env, server.port, MEDIA["json"], sql=f"{SQL} LIMIT {rows}", timeout="60s")
                 good = got["status"] == 200 and got["whole"]
                 if good:
                     self.rec.add(f"results.{server.name}.rows_s", got["seconds"])
