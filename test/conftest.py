@@ -1,5 +1,8 @@
 """Fixtures of the black-box and the fault suite. The tools behind them are in test/lib."""
 
+import os
+import subprocess
+
 import pytest
 
 from lib import proc
@@ -77,3 +80,14 @@ def server(shared_server):
 @pytest.fixture
 def client(server):
     return server.client
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system that is full after a few megabytes."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(where)], capture_output=True).returncode != 0:
+        pytest.skip("no file system of our own can be mounted here")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)

@@ -164,17 +164,6 @@ def import_with_args(db, script, fault, *argv):
     return r
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system that is full after a few megabytes."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(where)], capture_output=True).returncode != 0:
-        pytest.skip("no file system of our own can be mounted here")
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
-
-
 @pytest.mark.parametrize("ballast_kb,rows,where", [
     (2400, 10, "the copy"), (0, 1_000_000, "the script"), (1400, 60_000, "the checkpoint"),
 ], ids=["copy", "script", "checkpoint"])

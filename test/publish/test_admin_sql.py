@@ -334,17 +334,6 @@ def test_so_many_versions_are_kept_as_configured(start, db):
     assert beside(db) == ["data.duckdb.bulkhead-version-3", "data.duckdb.bulkhead-version-4"]
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A file system that is full after a few megabytes."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(where)], capture_output=True).returncode != 0:
-        pytest.skip("no file system of our own can be mounted here")
-    yield where
-    subprocess.run(["umount", "-l", str(where)], check=True)
-
-
 @pytest.mark.parametrize("ballast_kb,rows", [(2400, 10), (0, 1_000_000), (1400, 60_000)], ids=["copy", "script", "checkpoint"])
 def test_a_full_disk_changes_nothing(start, tiny_disk, db, ballast_kb, rows):
     target = type(db)(tiny_disk, "data.duckdb")
