@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define SET_MDWE 65 /* PR_SET_MDWE, Linux 6.3 */
@@ -57,21 +56,12 @@ static void install_filter(struct layers *l)
 
 int broker_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
 {
-    struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-    if (privileges_become(uid, false) < 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot become the user %u: %s", (unsigned)uid, strerror(errno));
-    if (privileges_drop_all() < 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot drop capabilities: %s", strerror(errno));
-    if (privileges_tie(parent) < 0)
-        return error_set(err, ERR_UNAVAILABLE, "the supervisor has gone");
-    (void)privileges_not_dumpable(l, LAYER_BROKER_USER); /* told by no row of its own */
-    privileges_report(l, LAYER_BROKER_USER, LAYER_BROKER_CAPABILITIES, uid);
-    if (privileges_no_new(l, LAYER_BROKER_SECCOMP) < 0) {
-        layers_set(l, LAYER_BROKER_LANDLOCK, LAYER_MISSING, "needs no_new_privs");
-        layers_set(l, LAYER_BROKER_SECCOMP, LAYER_MISSING, "needs no_new_privs");
-        return 0;
-    }
+    /* Two steps have no rows of their own: the next row that is told there takes their place. */
+    static const struct role_layers role = {.user = LAYER_BROKER_USER, .capabilities = LAYER_BROKER_CAPABILITIES, .not_dumpable = LAYER_BROKER_USER,
+                                             .no_new_privs = LAYER_BROKER_SECCOMP, .landlock = LAYER_BROKER_LANDLOCK, .seccomp = LAYER_BROKER_SECCOMP};
+    int sealed = privileges_give_up(&role, uid, parent, l, err);
+    if (sealed <= 0)
+        return sealed;
     if (!SANITIZED)
         (void)prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0);
     raise_fence(l);

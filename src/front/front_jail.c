@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,21 +52,11 @@ static void install_filter(struct layers *l)
 
 int front_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
 {
-    struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-    if (privileges_become(uid, false) < 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot become the user %u: %s", (unsigned)uid, strerror(errno));
-    if (privileges_drop_all() < 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot drop capabilities: %s", strerror(errno));
-    if (privileges_tie(parent) < 0)
-        return error_set(err, ERR_UNAVAILABLE, "the supervisor has gone");
-    (void)privileges_not_dumpable(l, LAYER_FRONT_NOT_DUMPABLE);
-    privileges_report(l, LAYER_FRONT_USER, LAYER_FRONT_CAPABILITIES, uid);
-    if (privileges_no_new(l, LAYER_FRONT_NO_NEW_PRIVS) < 0) {
-        layers_set(l, LAYER_FRONT_LANDLOCK, LAYER_MISSING, "needs no_new_privs");
-        layers_set(l, LAYER_FRONT_SECCOMP, LAYER_MISSING, "needs no_new_privs");
-        return 0;
-    }
+    static const struct role_layers role = {.user = LAYER_FRONT_USER, .capabilities = LAYER_FRONT_CAPABILITIES, .not_dumpable = LAYER_FRONT_NOT_DUMPABLE,
+                                             .no_new_privs = LAYER_FRONT_NO_NEW_PRIVS, .landlock = LAYER_FRONT_LANDLOCK, .seccomp = LAYER_FRONT_SECCOMP};
+    int sealed = privileges_give_up(&role, uid, parent, l, err);
+    if (sealed <= 0)
+        return sealed;
     raise_fence(l);
     install_filter(l);
     return 0;

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -125,4 +126,23 @@ int privileges_tie(pid_t parent)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_GET_PDEATHSIG, &sig) < 0 || sig != SIGKILL)
         return -1;
     return getppid() == parent ? 0 : -1; /* which closes the gap between fork and prctl */
+}
+
+int privileges_give_up(const struct role_layers *role, uid_t uid, pid_t parent, struct layers *l, struct error *err)
+{
+    struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    if (privileges_become(uid, false) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot become the user %u: %s", (unsigned)uid, strerror(errno));
+    if (privileges_drop_all() < 0)
+        return error_set(err, ERR_UNAVAILABLE, "cannot drop capabilities: %s", strerror(errno));
+    if (privileges_tie(parent) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "the supervisor has gone");
+    (void)privileges_not_dumpable(l, role->not_dumpable);
+    privileges_report(l, role->user, role->capabilities, uid);
+    if (privileges_no_new(l, role->no_new_privs) == 0)
+        return 1;
+    layers_set(l, role->landlock, LAYER_MISSING, "needs no_new_privs");
+    layers_set(l, role->seccomp, LAYER_MISSING, "needs no_new_privs");
+    return 0;
 }

@@ -2,6 +2,7 @@
  * reads it back, and says what it found as a layer. Knows no worker and no front. Runs in worker, front and probes. */
 #pragma once
 #include "core/build.h"
+#include "core/errors.h"
 #include "core/layers.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,3 +27,13 @@ int privileges_tie(pid_t parent);
 /* Own namespaces for network, System V IPC and host name; without root also for users, which is what
  * allows the others. Each that can't be had is reported as missing. */
 void privileges_unshare(struct layers *l);
+
+/* Which rows of the report the steps of privileges_give_up are told in. */
+struct role_layers {
+    enum layer_id user, capabilities, not_dumpable, no_new_privs, landlock, seccomp;
+};
+
+/* What a process that is no worker gives up, still of one thread: core files, its user (`uid`; 0: stays who it is), every capability, its life
+ * beyond its parent's, its memory's openness, new privileges. 1; 0: without no_new_privs, so that nothing more can be put up; or -1 with *err:
+ * then it must end. */
+int privileges_give_up(const struct role_layers *role, uid_t uid, pid_t parent, struct layers *l, struct error *err);
