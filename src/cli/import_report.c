@@ -20,6 +20,8 @@ static void table(json_t *t)
         return;
     if (before < 0)
         write_say("  %s.%s: new, %lld rows", schema, name, rows);
+    else if (rows < 0)
+        write_say("  %s.%s: dropped, it had %lld rows", schema, name, before);
     else
         write_say("  %s.%s: %lld -> %lld rows", schema, name, before, rows);
 }

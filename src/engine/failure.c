@@ -190,11 +190,16 @@ static duckdb_error_type type_of_class(const char *class)
     return strcmp(class, "Out of Memory") == 0 ? DUCKDB_ERROR_OUT_OF_MEMORY : DUCKDB_ERROR_INVALID;
 }
 
-/* "INTERNAL Error: ..." messages carry a stack trace, with addresses and library paths. */
+/* "INTERNAL Error: ..." messages carry a stack trace, with addresses and library paths, and advice for who develops the engine. */
 static int text_len(const char *text)
 {
-    const char *stack = strstr(text, "\n\nStack Trace:");
-    size_t len = stack ? (size_t)(stack - text) : strlen(text);
+    static const char *const tails[] = {"\n\nStack Trace:", "\nThis error signals an assertion failure within DuckDB."};
+    size_t len = strlen(text);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        const char *tail = strstr(text, tails[i]);
+        if (tail && (size_t)(tail - text) < len)
+            len = (size_t)(tail - text);
+    }
     while (len > 0 && text[len - 1] == '\n')
         len--;
     return len < TEXT_MAX ? (int)len : (int)utf8_cut(text, TEXT_MAX);

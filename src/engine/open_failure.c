@@ -88,7 +88,7 @@ void open_failure(struct error *err, const char *path, const char *message)
     }
     const char *cause = "";
     if (strstr(said, "WAL") || strstr(said, ".wal"))
-        cause = "its write-ahead log cannot be replayed (\"bulkhead recover\" can look at it): ";
+        cause = "its write-ahead log cannot be replayed (see `bulkhead recover`): ";
     else if (strstr(said, "Could not read enough bytes"))
         cause = "the file is truncated: ";
     else if (strstr(said, "checksum") || strstr(said, "orrupt"))

@@ -76,10 +76,23 @@ static int look_at_wal(struct publication *p, struct error *err)
                      : "database \"%s\" does not exist, but a write-ahead log lies in its place: move it away (%s)", p->place.path, what);
 }
 
+/* A mistyped path: nothing is to be made beside somebody else's file, not even a lock. All else is looked at behind the lock. */
+static int refuse_foreign(const struct publication *p, const struct publish_options *o, struct error *err)
+{
+    struct db_header h;
+    char why[200];
+    auto_close int fd = openat(p->place.dir_fd, p->place.name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || o->may_be_bad || db_header_read(fd, &h) != DB_HEADER_FOREIGN)
+        return 0;
+    db_header_text(DB_HEADER_FOREIGN, &h, why, sizeof why);
+    return unusable(p, why, err);
+}
+
 int publish_begin(struct publication *p, const struct publish_options *o, struct error *err)
 {
     *p = PUBLICATION_NONE;
-    if (place_open(&p->place, o->path, o->may_be_new || o->may_be_bad, err) < 0 || lock_take(&p->place, o->mode, o->command, &p->lock_fd, err) < 0)
+    if (place_open(&p->place, o->path, o->may_be_new || o->may_be_bad, err) < 0 || refuse_foreign(p, o, err) < 0 ||
+        lock_take(&p->place, o->mode, o->command, &p->lock_fd, err) < 0)
         return -1;
     fault_point("import:locked");
     place_beside_path(&p->place, PLACE_COPY, p->copy_path);

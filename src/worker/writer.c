@@ -110,35 +110,41 @@ static int put_result(void *ctx, struct stream *s, struct error *err)
     return rc;
 }
 
-static int64_t rows_before(const struct write_job *j, const struct table_count *t)
+/* -1: it is not there. */
+static int64_t rows_in(const struct table_counts *c, const struct table_count *t)
 {
-    for (size_t i = 0; i < j->before.count; i++)
-        if (strcmp(j->before.tables[i].name, t->name) == 0 && strcmp(j->before.tables[i].schema, t->schema) == 0)
-            return j->before.tables[i].rows;
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->tables[i].name, t->name) == 0 && strcmp(c->tables[i].schema, t->schema) == 0)
+            return c->tables[i].rows;
     return -1;
 }
 
-/* What was done, for the command line: the tables whose number of rows is another one now (rows_before -1: new), as many as fit. */
+/* False: it did not fit, and is not there. */
+static bool put_change(struct buf *b, const struct table_count *t, int64_t before, int64_t after)
+{
+    size_t len = b->len;
+    if (before == after)
+        return true;
+    if (buf_puts(b, b->data[len - 1] == '[' ? "{\"schema\":" : ",{\"schema\":") && buf_json_string(b, t->schema, strlen(t->schema)) &&
+        buf_puts(b, ",\"name\":") && buf_json_string(b, t->name, strlen(t->name)) &&
+        buf_printf(b, ",\"rows_before\":%lld,\"rows\":%lld}", (long long)before, (long long)after))
+        return true;
+    b->len = len;
+    return false;
+}
+
+/* What was done, for the command line: the tables whose number of rows is another one now (rows_before -1: new; rows -1: dropped), as many as
+ * fit. */
 static void put_report(struct write_job *j)
 {
     struct buf b = {.data = (char *)j->answer.bytes, .cap = ANSWER_BYTES_MAX - TAIL_BYTES, .max = ANSWER_BYTES_MAX - TAIL_BYTES};
-    bool first = true, whole = true;
+    bool whole = true;
     CHECK(buf_printf(&b, "{\"statements\":%u,\"tables\":%zu,\"changed\":[", j->statements, j->after.count));
-    for (size_t i = 0; i < j->after.count; i++) {
-        const struct table_count *t = &j->after.tables[i];
-        int64_t before = rows_before(j, t);
-        size_t len = b.len;
-        if (before == t->rows)
-            continue;
-        whole = buf_puts(&b, first ? "{\"schema\":" : ",{\"schema\":") && buf_json_string(&b, t->schema, strlen(t->schema)) &&
-                buf_puts(&b, ",\"name\":") && buf_json_string(&b, t->name, strlen(t->name)) &&
-                buf_printf(&b, ",\"rows_before\":%lld,\"rows\":%lld}", (long long)before, (long long)t->rows);
-        first = false;
-        if (!whole) {
-            b.len = len;
-            break;
-        }
-    }
+    for (size_t i = 0; whole && i < j->after.count; i++)
+        whole = put_change(&b, &j->after.tables[i], rows_in(&j->before, &j->after.tables[i]), j->after.tables[i].rows);
+    for (size_t i = 0; whole && i < j->before.count; i++)
+        if (rows_in(&j->after, &j->before.tables[i]) < 0)
+            whole = put_change(&b, &j->before.tables[i], j->before.tables[i].rows, -1);
     b.max = b.cap = ANSWER_BYTES_MAX;
     CHECK(buf_printf(&b, "],\"whole\":%s}\n", whole ? "true" : "false"));
     j->answer.sink.pos = j->answer.bytes + b.len;

@@ -78,6 +78,17 @@ class TestScripts:
         assert beside(db) == ["data.duckdb.bulkhead-version-1"]
         assert not db.path.with_name("data.duckdb.wal").exists()
 
+    def test_a_table_that_is_dropped_is_named(self, db, script):
+        good(run_import(db, script("CREATE TABLE u AS SELECT 1 AS a")))
+        out = good(run_import(db, script("DROP TABLE u; CREATE TABLE v AS SELECT 1 AS a")))
+        assert "main.u: dropped, it had 1 rows" in out and "main.v: new, 1 rows" in out and "main.t" not in out
+
+    def test_nothing_is_made_beside_a_file_that_is_no_database(self, tmp_path, script):
+        notes = tmp_path / "notes.csv"
+        notes.write_text("a,b\n1,2\n" * 10000)
+        refused(run_cli("import", notes, script("SELECT 1"), *SMALL), "not a DuckDB database")
+        assert sorted(os.listdir(tmp_path)) == ["notes.csv", "script.sql"] and notes.read_text() == "a,b\n1,2\n" * 10000
+
     def test_a_script_comes_from_standard_input(self, db):
         good(run_import(db, "-", input="INSERT INTO t VALUES (100)"))
         assert ask(db, "SELECT count(*) FROM t") == [[11]]

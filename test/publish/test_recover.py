@@ -138,8 +138,11 @@ def test_a_log_of_another_database_is_put_aside(db, make_db):
     mine = db.path.with_name("data.duckdb.wal")
     mine.write_bytes(wal.read_bytes())
     # This format has no identifier: only the engine can find out, by failing.
-    refused(recover(db))
-    assert content(db) is None
+    log = mine.read_bytes()
+    said = recover(db)
+    refused(said, "cannot be replayed", "the log is still in its place", "--discard-wal")
+    assert "assertion" not in said.stderr
+    assert content(db) is None and mine.read_bytes() == log
     good(recover(db, "--discard-wal"))
     assert content(db) == OLD
 
