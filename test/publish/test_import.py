@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,6 +256,36 @@ class TestVersions:
         refused(run_import(db, script("SELECT 1")), "not a DuckDB database")
         good(run_cli("rollback", db))
         assert ask(db, "SELECT count(*) FROM t") == [[10]]
+
+
+@pytest.fixture
+def reflink_disk(tmp_path):
+    """A file system that copies by reference."""
+    image, where = tmp_path / "xfs.img", tmp_path / "xfs"
+    where.mkdir()
+    with open(image, "wb") as f:
+        f.truncate(400 << 20)
+    mkfs = shutil.which("mkfs.xfs", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    made = mkfs and subprocess.run([mkfs, "-q", "-m", "reflink=1", str(image)], capture_output=True)
+    if os.geteuid() != 0 or not made or made.returncode != 0 or subprocess.run(["mount", "-o", "loop", str(image), str(where)], capture_output=True).returncode != 0:
+        pytest.skip("no XFS of our own can be mounted here")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+def test_the_copy_is_made_by_reference_where_the_file_system_can(reflink_disk, make_db, script):
+    """Two versions of a database, and the space of one."""
+    made = make_db("big.duckdb").make("CREATE TABLE t AS SELECT hash(i) AS h FROM range(5000000) r(i)")
+    path = reflink_disk / "data.duckdb"
+    shutil.copy(made.path, path)
+    os.sync()
+    size, free = path.stat().st_size, shutil.disk_usage(reflink_disk).free
+    assert size > 30 << 20
+    good(run_import(path, script("CREATE TABLE u AS SELECT 1 AS a")))
+    os.sync()
+    assert path.with_name("data.duckdb.bulkhead-version-1").stat().st_size == size
+    assert free - shutil.disk_usage(reflink_disk).free < size / 4
+    assert ask(path, "SELECT count(*), (SELECT a FROM u) FROM t") == [[5000000, 1]]
 
 
 class TestOneAtATime:
