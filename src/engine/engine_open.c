@@ -128,6 +128,7 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
     CHECK(e && o->source_count <= SOURCES_PER_SET);
     CHECK(pthread_mutex_init(&e->lock, NULL) == 0);
     e->threads = o->threads ? o->threads : 1;
+    e->parquet.memory_limit_bytes = o->memory_limit_bytes / 4 * 3; /* both together below the kernel's cap, which is twice one */
     e->cache_on = o->statement_cache_entries > 0;
     e->cache = stmt_cache_new(o->statement_cache_entries);
     failure_hide_path(&e->hide, o->database_path, "<database>");
@@ -145,8 +146,7 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
             open_failure(err, o->database_path, message);
         duckdb_free(message);
         e->db = NULL;
-    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0 &&
-               parquet_open(&e->parquet, o->memory_limit_bytes / 4 * 3, err) == 0) { /* both together below the kernel's cap, which is twice one */
+    } else if (engine_reconnect(e, err) == 0 && harden(e, o, err) == 0) {
         return e;
     }
     engine_close(e);

@@ -65,7 +65,7 @@ static void feed_rows(duckdb_function_info info, duckdb_data_chunk out)
     duckdb_data_chunk_set_size(out, rows);
 }
 
-static bool feed_register(struct parquet_writer *p)
+static bool feed_register(struct parquet_writer *p, duckdb_connection con)
 {
     duckdb_table_function f = duckdb_create_table_function();
     duckdb_table_function_set_name(f, FEED);
@@ -73,37 +73,39 @@ static bool feed_register(struct parquet_writer *p)
     duckdb_table_function_set_bind(f, feed_bind);
     duckdb_table_function_set_init(f, feed_init);
     duckdb_table_function_set_function(f, feed_rows);
-    bool ok = duckdb_register_table_function(p->con, f) == DuckDBSuccess;
+    bool ok = duckdb_register_table_function(con, f) == DuckDBSuccess;
     duckdb_destroy_table_function(&f);
     return ok;
 }
 
 /* ---- open and lock ---- */
 
-static bool run(struct parquet_writer *p, const char *sql)
+static bool run(duckdb_connection con, const char *sql)
 {
     duckdb_result r;
-    bool ok = duckdb_query(p->con, sql, &r) == DuckDBSuccess;
+    bool ok = duckdb_query(con, sql, &r) == DuckDBSuccess;
     duckdb_destroy_result(&r);
     return ok;
 }
 
 /* It can write to nothing but descriptors that are open already. */
-static bool lock(struct parquet_writer *p)
+static bool lock(duckdb_connection con)
 {
     char sql[32 * FD_MAX];
     size_t n = (size_t)snprintf(sql, sizeof sql, "SET allowed_paths=[");
     for (int fd = 3; fd <= FD_MAX; fd++)
         n += (size_t)snprintf(sql + n, sizeof sql - n, "%s'/dev/fd/%d'", fd > 3 ? "," : "", fd);
     snprintf(sql + n, sizeof sql - n, "]");
-    return run(p, sql) && run(p, "SET enable_external_access=false") && run(p, "SET lock_configuration=true");
+    return run(con, sql) && run(con, "SET enable_external_access=false") && run(con, "SET lock_configuration=true");
 }
 
-int parquet_open(struct parquet_writer *p, int64_t memory_limit_bytes, struct error *err)
+/* Opens the second engine and locks it, when the worker's first Parquet is asked for: one thread, no files but the process's own open descriptors. */
+static int open_locked(struct engine *e, struct error *err)
 {
+    struct parquet_writer *p = &e->parquet;
+    duckdb_connection con = NULL;
     char memory[32];
-    p->memory_limit_bytes = memory_limit_bytes;
-    snprintf(memory, sizeof memory, "%" PRId64 "B", memory_limit_bytes);
+    snprintf(memory, sizeof memory, "%" PRId64 "B", p->memory_limit_bytes);
     const char *const rows[][2] = {
         {"threads", "1"}, /* one thread also keeps the rows in their order, without what the next line costs */
         {"preserve_insertion_order", "false"}, /* else the size of a row group can't be bounded in bytes */
@@ -117,15 +119,18 @@ int parquet_open(struct parquet_writer *p, int64_t memory_limit_bytes, struct er
     };
     duckdb_config config;
     CHECK(duckdb_create_config(&config) == DuckDBSuccess);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows - (memory_limit_bytes <= 0); i++)
+    for (size_t i = 0; i < sizeof rows / sizeof *rows - (p->memory_limit_bytes <= 0); i++)
         CHECK(duckdb_set_config(config, rows[i][0], rows[i][1]) == DuckDBSuccess);
     char *message = NULL;
-    bool ok = duckdb_open_ext(NULL, &p->db, config, &message) == DuckDBSuccess && duckdb_connect(p->db, &p->con) == DuckDBSuccess &&
-              feed_register(p) && lock(p);
+    bool ok = duckdb_open_ext(NULL, &p->db, config, &message) == DuckDBSuccess && duckdb_connect(p->db, &con) == DuckDBSuccess &&
+              feed_register(p, con) && lock(con);
     duckdb_destroy_config(&config);
+    pthread_mutex_lock(&e->lock);
+    p->con = con;
+    pthread_mutex_unlock(&e->lock);
     if (!ok) {
-        error_set(err, ERR_UNAVAILABLE, "cannot start the Parquet writer: %s", message ? message : "no reason given");
-        parquet_close(p);
+        error_set(err, ERR_INTERNAL, "cannot start the Parquet writer: %s", message ? message : "no reason given");
+        e->spent = true; /* another worker may do better */
     }
     duckdb_free(message);
     return ok ? 0 : -1;
@@ -163,6 +168,8 @@ int stream_copy_parquet(struct stream *s, int fd, uint64_t rows_max, struct parq
     int64_t group_bytes = p->memory_limit_bytes > 0 ? p->memory_limit_bytes / 6 : ROW_GROUP_BYTES_MAX;
     if (fd < 3 || fd > FD_MAX)
         return error_set(err, ERR_INTERNAL, "the Parquet writer's pipe has descriptor %d, which is out of its range", fd);
+    if (!p->db && open_locked(e, err) < 0)
+        return -1;
     p->stream = s;
     p->rows_max = rows_max ? rows_max : UINT64_MAX;
     p->rows = 0;

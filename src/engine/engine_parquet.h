@@ -6,9 +6,9 @@
 struct engine;
 
 struct parquet_writer {
-    duckdb_database db;
-    duckdb_connection con;
-    int64_t memory_limit_bytes;
+    duckdb_database db;    /* NULL: not yet opened */
+    duckdb_connection con; /* set under the engine's lock: engine_interrupt looks at it from another thread */
+    int64_t memory_limit_bytes; /* 0: none */
     /* What the running COPY reads from; NULL: none runs. */
     struct stream *stream;
     uint64_t rows_max, rows;
@@ -16,6 +16,4 @@ struct parquet_writer {
     struct error error; /* of the stream, once failed */
 };
 
-/* Opens the second engine and locks it: one thread, no files but the process's own open descriptors. 0, or -1 with *err. */
-int parquet_open(struct parquet_writer *p, int64_t memory_limit_bytes, struct error *err);
 void parquet_close(struct parquet_writer *p);
