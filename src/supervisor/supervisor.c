@@ -47,10 +47,10 @@ void supervisor_announce(struct supervisor *s)
     if (ready > (unsigned)s->slots)
         ready = (unsigned)s->slots;
     s->announced = true;
+    workers_fill(s); /* now for the spares, and the warm ones */
     printf("bulkhead ready http=%s workers=%u database=%s\n", s->address, ready,
            s->cfg->database.path[0] ? s->cfg->database.path : ":memory:");
     fflush(stdout);
-    dedicated_fill(s); /* now for the warm ones */
     log_event(&s->log, LOG_INFO, "ready", LOG_S("http", s->address), LOG_I("workers", ready), LOG_S("database", s->cfg->database.path));
 }
 

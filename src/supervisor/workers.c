@@ -437,7 +437,8 @@ void workers_fill(struct supervisor *s)
         if (!w || !workers_assign(s, w, WORKER_KIND_POOL, i, 0))
             missing++;
     }
-    missing += database_spares(s);
+    if (s->announced) /* at the start the workers that are waited for have the machine to themselves */
+        missing += database_spares(s);
     for (const struct worker *w = s->workers; w; w = w->next)
         missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && database_is_current(w) &&
                    (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
