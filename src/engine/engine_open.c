@@ -77,10 +77,10 @@ static int load_extensions(struct engine *e, const char *const *paths, struct er
     return 0;
 }
 
-static bool reads_files(const struct engine_options *o)
+static bool has_source(const struct engine_options *o, enum source_type type)
 {
     for (size_t i = 0; i < o->source_count; i++)
-        if (o->sources[i].def.type == SOURCE_IS_files)
+        if (o->sources[i].def.type == type)
             return true;
     return false;
 }
@@ -91,7 +91,8 @@ static int make_policy(struct engine *e, const struct engine_options *o, struct 
     char *files[SOURCES_PER_SET + 1] = {NULL};
     CHECK(o->source_count <= SOURCES_PER_SET);
     size_t count = sources_file_prefixes(o, files);
-    struct policy_options p = {.allow = o->allow_functions, .deny = o->deny_functions, .files = (const char *const *)files};
+    struct policy_options p = {.allow = o->allow_functions, .deny = o->deny_functions, .files = (const char *const *)files,
+                               .nothing_stored = is_memory(o) && !has_source(o, SOURCE_IS_duckdb)};
     e->policy = policy_new(e->db, &p, err);
     for (size_t i = 0; i < count; i++)
         free(files[i]);
@@ -113,7 +114,7 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return engine_harden_writer(e, o, err);
     if (engine_run(e, "SET enable_external_access=false", why, err) < 0)
         return -1;
-    if (!can_spill(o) && !reads_files(o) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
+    if (!can_spill(o) && !has_source(o, SOURCE_IS_files) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
     /* What may be set under the lock: by ourselves, with each connection (the progress bar) or query (engine_profile.c); and the time zone by a
      * session's statement, as far as its grammar allows it. Clients' statements set nothing else. */

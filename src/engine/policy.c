@@ -306,7 +306,7 @@ struct policy *policy_new(duckdb_database db, const struct policy_options *o, st
         error_set(err, ERR_UNAVAILABLE, "the engine gives no connection for the policy");
     else if (duckdb_prepare(p->con, serialize, &p->serialize) != DuckDBSuccess)
         error_set(err, ERR_UNAVAILABLE, "the engine can't show how it parses a statement: %s", duckdb_prepare_error(p->serialize));
-    else if ((p->filtered = filtered_new(p->con, err)) != NULL && load_stored(p, err) == 0)
+    else if ((p->filtered = filtered_new(p->con, err)) != NULL && (o->nothing_stored || load_stored(p, err) == 0))
         return p;
     policy_free(p);
     return NULL;
