@@ -19,6 +19,13 @@ static const struct {
 
 const char *source_type_text(enum source_type type) { return types[type].name; }
 
+const char *source_extension(enum source_type type)
+{
+    static const char *const names[SOURCE_TYPES] = {
+        [SOURCE_IS_postgres] = "postgres_scanner", [SOURCE_IS_mysql] = "mysql_scanner", [SOURCE_IS_s3] = "httpfs"};
+    return names[type];
+}
+
 static int refuse(const struct source *s, struct error *err, const char *what)
 {
     return error_set(err, ERR_BAD_REQUEST, "[source.%s] %s", s->name, what);

@@ -38,6 +38,8 @@ struct source {
 #define EXPORT_PATH_BYTES 1025 /* its NUL included */
 
 const char *source_type_text(enum source_type type); /* "postgres" */
+/* The name of the engine's extension that it takes; NULL: none. */
+const char *source_extension(enum source_type type);
 
 /* Takes the values over and checks them. 0, or -1 with *err (bad_request, naming the source and the key); *ret is undefined then. */
 int source_read(const struct config_source *config, struct source *ret, struct error *err);

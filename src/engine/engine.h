@@ -26,6 +26,7 @@ struct engine_options {
     const struct engine_source *sources;
     size_t source_count;
     const char *extension_directory; /* where the sources' extensions lie */
+    bool extensions_verified;        /* the signature of each file that will be loaded was checked before */
     const char *trust_file;          /* the roots that sources' certificates are held against; "" or NULL: none */
     int64_t source_timeout_ms;       /* for one statement at a source */
     bool session;                    /* its time zone can be set after the lock */

@@ -26,6 +26,7 @@ static duckdb_config config_new(const struct engine_options *o)
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},
         {"allow_community_extensions", "false"},
+        {"allow_unsigned_extensions", o->extensions_verified ? "true" : "false"}, /* what may be loaded ends with the opening */
         {"allow_persistent_secrets", "false"},
         {"custom_user_agent", "bulkhead/" BULKHEAD_VERSION},
         {"errors_as_json", "true"}, /* class and byte position without reading the prose */

@@ -78,15 +78,14 @@ static int run(struct engine *e, struct sql *q, const struct source *s, struct e
 
 static int load(struct engine *e, const struct engine_options *o, const struct source *s, struct error *err)
 {
-    static const char *const extension[SOURCE_TYPES] = {
-        [SOURCE_IS_postgres] = "postgres_scanner", [SOURCE_IS_mysql] = "mysql_scanner", [SOURCE_IS_s3] = "httpfs"};
+    const char *extension = source_extension(s->type);
     char path[4200];
-    if (!extension[s->type])
+    if (!extension)
         return 0;
     for (size_t i = 0; i < e->source_count; i++)
         if (e->sources[i].type == s->type)
             return 0; /* loaded for an earlier one */
-    snprintf(path, sizeof path, "%s/%s.duckdb_extension", o->extension_directory ? o->extension_directory : "", extension[s->type]);
+    snprintf(path, sizeof path, "%s/%s.duckdb_extension", o->extension_directory ? o->extension_directory : "", extension);
     struct sql q = sql_new();
     put_text(&q, "LOAD ", path);
     return run(e, &q, s, err);

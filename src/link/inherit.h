@@ -16,15 +16,17 @@ static inline const char *worker_kind_text(enum worker_kind kind)
     return (unsigned)kind < WORKER_KINDS ? texts[kind] : "unknown";
 }
 
-/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID DATA_BYTES KIND
+/* A worker: bulkhead-worker WORKER_ID PARENT_PID REQUEST_BYTES SCRATCH_DIRECTORY ("" for none) UID DATA_BYTES VERIFIED KIND
  * UID: the user to become; 0: none. DATA_BYTES: its RLIMIT_DATA; 0: none.
+ * VERIFIED: states of extensions' files whose signatures were checked (core/extensions.h), with commas; "": none.
  * KIND: "pool"; "dedicated": what such a worker becomes is decided when it is assigned; "probe": it serves no
- * query but tries its walls (`bulkhead doctor`, worker/probe.h); or "write" MODE READ_PATH...: it opens the
+ * query but tries its walls (`bulkhead doctor`, worker/probe.h); "verify" PATH: it opens no database, has the engine
+ * check and load that extension, says ready or why not, and ends; or "write" MODE READ_PATH...: it opens the
  * configuration's database for writing, runs one script and ends. MODE: copy (a private copy), in-place (the database itself), look (the
  * database itself, read-only: it ends with WORKER_EXIT_WRITES when the script would write). READ_PATH:
  * files that the script may read besides, absolute; directories end in a slash.
  * fd 0 is /dev/null, 1 and 2 are a pipe that the supervisor logs. */
-#define WORKER_ARGUMENTS 8 /* argc, up to and with KIND */
+#define WORKER_ARGUMENTS 9 /* argc, up to and with KIND */
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */

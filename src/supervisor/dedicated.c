@@ -342,6 +342,7 @@ static void look_at_secrets(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     dedicated_sources_changed(arg);
+    verifier_look(arg);
 }
 
 void dedicated_watch(struct supervisor *s)

@@ -75,7 +75,8 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
     const char **argv = calloc(reads + WORKER_ARGUMENTS + 2, sizeof *argv);
     CHECK(argv);
     const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data,
-                                 plan->write_mode ? "write" : plan->probe ? "probe" : plan->dedicated ? "dedicated" : "pool"};
+                                 plan->verified ? plan->verified : "",
+                                 plan->write_mode ? "write" : plan->verify ? "verify" : plan->probe ? "probe" : plan->dedicated ? "dedicated" : "pool"};
     for (; n < sizeof first / sizeof first[0]; n++)
         argv[n] = first[n];
     if (plan->write_mode) {
@@ -83,6 +84,8 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
         for (size_t i = 0; i < reads; i++)
             argv[n++] = plan->read_paths[i];
     }
+    if (plan->verify)
+        argv[n++] = plan->verify;
     struct child_spec spec = {.path = plan->executable,
                               .argv = argv,
                               .fds = fds,

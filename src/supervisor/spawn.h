@@ -26,6 +26,8 @@ struct worker_plan {
     int broker_fd;          /* a channel to the broker; -1: none. Stays the caller's */
     bool dedicated;         /* not for the pool (enum worker_kind) */
     bool probe;             /* it tries its walls instead of serving */
+    const char *verify;     /* the extension's file that it loads instead of serving; NULL: it serves */
+    const char *verified;   /* states of extensions' files whose signatures were checked (core/extensions.h); NULL: none */
     const void *grants;     /* link/grants.h; at most GRANTS_MAX_BYTES */
     size_t grants_bytes;
     const char *write_mode; /* "copy", "in-place" (link/inherit.h); NULL: it serves readers */

@@ -48,6 +48,7 @@ void supervisor_announce(struct supervisor *s)
         ready = (unsigned)s->slots;
     s->announced = true;
     workers_fill(s); /* now for the spares, and the warm ones */
+    verifier_look(s);
     printf("bulkhead ready http=%s workers=%u database=%s\n", s->address, ready,
            s->cfg->database.path[0] ? s->cfg->database.path : ":memory:");
     fflush(stdout);
@@ -56,7 +57,7 @@ void supervisor_announce(struct supervisor *s)
 
 void supervisor_maybe_end(struct supervisor *s)
 {
-    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0 && write_path_is_over(s))
+    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0 && s->verifier.ends.child.pidfd < 0 && write_path_is_over(s))
         event_base_loopbreak(s->base);
 }
 
@@ -66,6 +67,7 @@ void supervisor_kill_all(struct supervisor *s)
     if (s->front.child.pidfd >= 0)
         (void)child_signal(&s->front.child, SIGKILL, 0);
     broker_end(s);
+    verifier_end(s);
     write_path_kill(s);
     for (struct worker *w = s->workers; w; w = w->next) {
         workers_doom(w, DEATH_RETIRED);
@@ -228,6 +230,7 @@ static void clean_up(struct supervisor *s)
     fd_close_p(&s->config_fd);
     dedicated_forget_front(s);
     broker_forget(s);
+    verifier_forget(s);
     write_path_forget(s);
     if (s->secrets_look)
         event_free(s->secrets_look);
@@ -243,6 +246,8 @@ int supervisor_run(const struct supervisor_options *opts)
     s.keys.fd = s.tls_fd = -1;
     s.front.child = s.broker.child = CHILD_NONE;
     s.broker.control_fd = -1;
+    s.verifier.ends = (struct worker_ends){CHILD_NONE, -1, -1, -1, -1, 0};
+    s.verifier.cap = WORKER_CAP_NONE;
     write_path_init(&s);
     s.users = users_choose();
     s.front.control_fd = -1;

@@ -2,6 +2,7 @@
 #pragma once
 #include "core/config.h"
 #include "core/errors.h"
+#include "core/extensions.h"
 #include "core/layers.h"
 #include "core/log.h"
 #include "link/control.h"
@@ -101,6 +102,20 @@ struct broker_child {
     bool refused; /* a layer of its sandbox that is required is not in force: there is no broker any more */
 };
 
+#define VERIFIED_BYTES 16384
+
+/* verifier.c: who checks the signatures of extensions. */
+struct verifier {
+    struct worker_ends ends; /* .child.pidfd is -1: none runs */
+    struct worker_cap cap;
+    struct event *pid_event, *status_event, *timer;
+    char path[EXTENSION_PATH_BYTES], state[EXTENSION_STATE_BYTES]; /* of the file that it looks at */
+    bool ready;
+    char why[CONTROL_TEXT_BYTES];
+    int64_t started_ns;
+    char passed[VERIFIED_BYTES], failed[VERIFIED_BYTES]; /* states of files, with commas */
+};
+
 /* The admin write that is under way; one at a time. */
 enum write_state {
     WRITE_NONE,
@@ -168,6 +183,7 @@ struct supervisor {
     struct database database;
     struct front_child front;
     struct broker_child broker;
+    struct verifier verifier;
     struct write_path write;
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns, looked_ns;
@@ -218,6 +234,11 @@ void words_hear_again(struct worker *w, int64_t now_ns);        /* a second of t
 int broker_channel(struct supervisor *s, struct worker *w, int *ret_fd, struct error *err);
 void broker_end(struct supervisor *s);    /* kills it */
 void broker_forget(struct supervisor *s); /* at the supervisor's end, when it is dead */
+
+/* verifier.c */
+void verifier_look(struct supervisor *s);   /* starts one where a file is in a state that nobody has looked at; now and then */
+void verifier_end(struct supervisor *s);    /* kills it */
+void verifier_forget(struct supervisor *s); /* it is dead */
 
 /* dedicated.c: workers for sessions and for requests with sources. */
 void dedicated_want(struct supervisor *s, const struct control_want *m);

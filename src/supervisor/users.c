@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PER_SERVER 1024 /* workers' places, the front's and the broker's */
+#define PER_SERVER 1024 /* workers' places, the front's, the broker's and the verifier's */
 /* Above what containers of systemd-nspawn take (up to 1879048191) and below the highest that fits an int. Servers of one machine are told apart
  * by the supervisor's pid. */
 #define HIGH_FIRST 1900000000u
@@ -41,7 +41,7 @@ static bool is_mapped(const char *file, uint32_t first, uint32_t count)
 
 static bool is_usable(uint32_t first)
 {
-    return is_mapped("/proc/self/uid_map", first, USERS_WORKERS + 2) && is_mapped("/proc/self/gid_map", first, USERS_WORKERS + 2);
+    return is_mapped("/proc/self/uid_map", first, USERS_WORKERS + 3) && is_mapped("/proc/self/gid_map", first, USERS_WORKERS + 3);
 }
 
 struct users users_choose(void)
@@ -60,3 +60,4 @@ uid_t users_of_worker(const struct users *u, uint32_t place)
 
 uid_t users_of_front(const struct users *u) { return u->base; }
 uid_t users_of_broker(const struct users *u) { return u->base ? u->base + 1 + USERS_WORKERS : 0; }
+uid_t users_of_verifier(const struct users *u) { return u->base ? u->base + 2 + USERS_WORKERS : 0; }

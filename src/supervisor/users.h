@@ -1,4 +1,4 @@
-/* User ids for those that a root supervisor starts: one for the front, one for the broker, one for each worker, so that none of them can signal, trace or read
+/* User ids for those that a root supervisor starts: one for the front, one for the broker, one for who checks extensions, one for each worker, so that none of them can signal, trace or read
  * another. They are numbers only; no account is needed. Runs in the supervisor and the command line. */
 #pragma once
 #include <stdint.h>
@@ -16,3 +16,4 @@ struct users users_choose(void);
 uid_t users_of_worker(const struct users *u, uint32_t place);
 uid_t users_of_front(const struct users *u);
 uid_t users_of_broker(const struct users *u);
+uid_t users_of_verifier(const struct users *u);

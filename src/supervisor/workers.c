@@ -304,6 +304,7 @@ static bool start_process(struct worker *w, struct error *err)
                                .scratch_directory = w->scratch,
                                .broker_fd = broker_fd,
                                .dedicated = w->kind != WORKER_KIND_POOL,
+                               .verified = s->verifier.passed,
                                .uid = users_of_worker(&s->users, w->cell),
                                .grants = grants.data,
                                .grants_bytes = grants.len};

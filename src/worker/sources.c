@@ -4,11 +4,8 @@
 #include "link/inherit.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static int read_pipe(char *text, size_t cap, size_t *ret_len)
@@ -68,27 +65,4 @@ void worker_sources_wipe(struct worker_sources *s)
         explicit_bzero(s->grants, SOURCES_PER_SET * sizeof *s->grants);
     free(s->grants);
     *s = (struct worker_sources){0};
-}
-
-static bool is_directory(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-const char *worker_extension_directory(const struct config *cfg, char *buf, size_t cap)
-{
-    static const char *const places[] = {"extensions", "../lib/bulkhead/extensions"};
-    char self[PATH_MAX];
-    if (cfg->database.extension_directory[0])
-        return cfg->database.extension_directory;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
-    if (!slash)
-        return "";
-    *slash = 0;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        if ((size_t)snprintf(buf, cap, "%s/%s", self, places[i]) < cap && is_directory(buf))
-            return buf;
-    return "";
 }

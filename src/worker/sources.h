@@ -14,6 +14,3 @@ struct worker_sources {
 /* Reads the pipe to its end and closes it. 0; -1 with *err and nothing to wipe. */
 int worker_sources_read(const struct config *cfg, struct worker_sources *ret, struct error *err);
 void worker_sources_wipe(struct worker_sources *s);
-
-/* [database] extension_directory, or the first of these that is there: extensions beside the worker's own file, ../lib/bulkhead/extensions. */
-const char *worker_extension_directory(const struct config *cfg, char *buf, size_t cap);

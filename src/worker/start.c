@@ -2,6 +2,7 @@
  * jail, and only then threads. Runs in the worker. */
 #include "worker/start.h"
 #include "core/config.h"
+#include "core/extensions.h"
 #include "core/fault.h"
 #include "core/fd.h"
 #include "link/inherit.h"
@@ -16,13 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EXTENSIONS_MAX 64
-
 /* All that is known before the engine is there. */
 struct start {
     struct config *cfg;
     char database[PATH_MAX + 1];
-    char extension_directory[PATH_MAX + 1];
+    char extension_directory[EXTENSION_PATH_BYTES];
     char trust[PATH_MAX];
     char *extensions[EXTENSIONS_MAX + 1];
     struct worker_sources sources;
@@ -47,35 +46,40 @@ static struct config *inherited_config(struct error *err)
     return cfg;
 }
 
-/* The path from the root directory: the working directory will be another one. False: too long. */
-static bool make_absolute(const char *path, char *ret, size_t cap)
-{
-    char cwd[PATH_MAX] = "";
-    bool whole = path[0] == '/' || path[0] == 0;
-    if (!whole && !getcwd(cwd, sizeof cwd))
-        return false;
-    return (size_t)snprintf(ret, cap, "%s%s%s", cwd, whole ? "" : "/", path) < cap;
-}
-
-/* Extension names become paths below the extension directory; paths stay. */
-static int extension_paths(struct start *s, struct error *err)
+static int extension_paths(struct start *s, const struct start_arguments *a, struct error *err)
 {
     const struct text_list *l = &s->cfg->database.extensions;
-    char place[PATH_MAX], name[2 * PATH_MAX], path[PATH_MAX + 1];
-    if (!make_absolute(worker_extension_directory(s->cfg, place, sizeof place), s->extension_directory, sizeof s->extension_directory))
-        return error_set(err, ERR_UNAVAILABLE, "the path of the extension directory is too long");
-    for (size_t i = 0; i < l->count; i++) {
-        bool is_path = strchr(l->items[i], '/');
-        if (i == EXTENSIONS_MAX)
-            return error_set(err, ERR_UNAVAILABLE, "more than %d extensions", EXTENSIONS_MAX);
-        snprintf(name, sizeof name, "%s%s%s%s", is_path ? "" : s->extension_directory, is_path ? "" : "/", l->items[i],
-                 is_path ? "" : ".duckdb_extension");
-        if (!make_absolute(name, path, sizeof path))
-            return error_set(err, ERR_UNAVAILABLE, "the path of the extension \"%.200s\" is too long", l->items[i]);
+    size_t count = a->verify ? 1 : l->count;
+    char path[EXTENSION_PATH_BYTES];
+    if (extensions_directory(s->cfg, s->extension_directory, err) < 0)
+        return -1;
+    if (count > EXTENSIONS_MAX)
+        return error_set(err, ERR_UNAVAILABLE, "more than %d extensions", EXTENSIONS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (extension_path(s->extension_directory, a->verify ? a->verify : l->items[i], path, err) < 0)
+            return -1;
         s->extensions[i] = strdup(path);
         CHECK(s->extensions[i]);
     }
     return 0;
+}
+
+/* Whether each extension's file that will be loaded is, now, in a state in which its signature was checked. */
+static bool extensions_are_verified(const struct start *s, const char *states)
+{
+    char path[EXTENSION_PATH_BYTES];
+    struct error ignored;
+    bool any = false;
+    for (size_t i = 0; s->extensions[i]; i++, any = true)
+        if (!extension_is_in(states, s->extensions[i]))
+            return false;
+    for (size_t i = 0; i < s->sources.count; i++) {
+        const char *name = source_extension(s->sources.engine[i].def.type);
+        if (name && (extension_path(s->extension_directory, name, path, &ignored) < 0 || !extension_is_in(states, path)))
+            return false;
+        any |= name != NULL;
+    }
+    return any;
 }
 
 /* What the sources need of the jail: a network, files while they are attached, directories while queries run. */
@@ -104,9 +108,9 @@ static void free_all(char **texts)
 static int make_plan(struct start *s, const struct start_arguments *a, struct error *err)
 {
     s->cfg = inherited_config(err);
-    if (!s->cfg || extension_paths(s, err) < 0 || worker_sources_read(s->cfg, &s->sources, err) < 0)
+    if (!s->cfg || extension_paths(s, a, err) < 0 || worker_sources_read(s->cfg, &s->sources, err) < 0)
         return -1;
-    if (!make_absolute(s->cfg->database.path, s->database, sizeof s->database))
+    if (!path_make_absolute(a->verify ? "" : s->cfg->database.path, s->database, sizeof s->database))
         return error_set(err, ERR_UNAVAILABLE, "the database's path is too long");
     int64_t scratch = a->dedicated ? s->cfg->session.scratch_limit_bytes : s->cfg->pool.scratch_limit_bytes, spool = s->cfg->spool.max_bytes;
     bool write = a->write == WRITER_COPY || a->write == WRITER_IN_PLACE;
@@ -165,6 +169,7 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
                                   .deny_functions = deny,
                                   .statement_cache_entries = (uint32_t)cfg->pool.statement_cache,
                                   .extension_directory = s->extension_directory,
+                                  .extensions_verified = a->write == WRITER_NONE && !a->verify && extensions_are_verified(s, a->verified),
                                   .trust_file = s->trust,
                                   .source_timeout_ms = cfg->limits.timeout_max_ms,
                                   .session = a->dedicated,

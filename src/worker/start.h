@@ -14,6 +14,8 @@ struct start_arguments {
     const char *scratch_directory; /* "" for none */
     bool dedicated;                /* for a session, or with sources */
     bool probe;                    /* it tries its walls (probe.h) */
+    const char *verify;            /* the extension's file that it only loads; NULL: it serves */
+    const char *verified;          /* states of extensions' files whose signatures were checked (core/extensions.h) */
     enum writer_mode write;        /* WRITER_NONE: it serves readers */
     const char *const *read_paths; /* of a writer */
     uid_t uid;                     /* to become; 0: none */

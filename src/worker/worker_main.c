@@ -25,7 +25,9 @@ static int usage(void)
 
 static bool parse_arguments(int argc, char **argv, struct start_arguments *ret)
 {
-    if (argc < WORKER_ARGUMENTS || (argc > WORKER_ARGUMENTS && strcmp(argv[7], "write") != 0))
+    const char *kind = argc >= WORKER_ARGUMENTS ? argv[WORKER_ARGUMENTS - 1] : "";
+    bool write = strcmp(kind, "write") == 0, verify = strcmp(kind, "verify") == 0;
+    if (argc < WORKER_ARGUMENTS || (argc > WORKER_ARGUMENTS && !write && !verify) || (verify && argc != WORKER_ARGUMENTS + 1))
         return false;
     *ret = (struct start_arguments){.id = (uint32_t)strtoul(argv[1], NULL, 10),
                                     .parent = (pid_t)strtol(argv[2], NULL, 10),
@@ -33,11 +35,13 @@ static bool parse_arguments(int argc, char **argv, struct start_arguments *ret)
                                     .scratch_directory = argv[4],
                                     .uid = (uid_t)strtoul(argv[5], NULL, 10),
                                     .data_bytes = strtoll(argv[6], NULL, 10),
-                                    .dedicated = strcmp(argv[7], "dedicated") == 0,
-                                    .probe = strcmp(argv[7], "probe") == 0};
-    if (strcmp(argv[7], "write") == 0) {
-        ret->write = argc > WORKER_ARGUMENTS ? writer_mode_of(argv[8]) : WRITER_NONE;
-        ret->read_paths = (const char *const *)argv + 9;
+                                    .verified = argv[7],
+                                    .verify = verify ? argv[WORKER_ARGUMENTS] : NULL,
+                                    .dedicated = strcmp(kind, "dedicated") == 0,
+                                    .probe = strcmp(kind, "probe") == 0};
+    if (write) {
+        ret->write = argc > WORKER_ARGUMENTS ? writer_mode_of(argv[WORKER_ARGUMENTS]) : WRITER_NONE;
+        ret->read_paths = (const char *const *)argv + WORKER_ARGUMENTS + 1;
         if (ret->write == WRITER_NONE)
             return false;
     }
@@ -109,6 +113,8 @@ int worker_main(int argc, char **argv)
     if (a.write != WRITER_COPY) /* which has one more word to say (writer.c) */
         close(WORKER_FD_STATUS);
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
+    if (a.verify)
+        _exit(WORKER_EXIT_DONE);
     if (a.probe)
         _exit(probe_serve(&w, &target));
     _exit(a.write == WRITER_NONE ? serve(&w) : writer_serve(&w, a.write, &again));
