@@ -36,6 +36,7 @@ struct front {
     struct control_page *page;
     int control_fd, nudge_fd;
     struct event *control_event, *tick;
+    bool idle; /* the tick comes seldom */
     struct event *log_timer; /* lines of the log wait for it; NULL: none has yet */
     struct http_server *http;
     int64_t certificate_until_s; /* Unix time; 0: no TLS */
@@ -67,6 +68,8 @@ struct front {
 
 /* front_main.c */
 int front_main(int argc, char **argv);
+/* There is something to look after: the tick comes often from now on. */
+void front_wake(struct front *f);
 
 /* routes.c: every request arrives here, one with a body when its head is there as well; and what became of the answers of those that set a user
  * (a struct asker). */

@@ -34,7 +34,7 @@
 
 /* How often the loop looks by itself: heartbeat, queue timeouts, results that wait for their head. Quicker while something runs. */
 #define TICK_BUSY_MS 25
-#define TICK_IDLE_MS 200
+#define TICK_IDLE_MS 500 /* the heartbeat may be 2 s old */
 /* Contract section 4: the head of a response is held until 200 ms after the first row, at most. */
 #define FIRST_ROW_NS (200 * NS_PER_MS)
 #define MAX_HEAD_BYTES 32768
@@ -213,6 +213,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         break;
     case CONTROL_DRAIN:
         f->draining = true;
+        front_wake(f);
         admin_drain(f);
         http_server_drain(f->http);
         pool_drain(f->pool);
@@ -259,8 +260,17 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     results_expire(f->results, now);
     query_sample_all(f, now);
     maybe_drained(f);
-    int ms = f->query_count > 0 || f->draining ? TICK_BUSY_MS : TICK_IDLE_MS;
-    struct timeval tv = {.tv_usec = ms * 1000};
+    f->idle = f->query_count == 0 && !f->draining;
+    struct timeval tv = {.tv_usec = (f->idle ? TICK_IDLE_MS : TICK_BUSY_MS) * 1000};
+    evtimer_add(f->tick, &tv);
+}
+
+void front_wake(struct front *f)
+{
+    if (!f->idle)
+        return;
+    struct timeval tv = {.tv_usec = TICK_BUSY_MS * 1000};
+    f->idle = false;
     evtimer_add(f->tick, &tv);
 }
 

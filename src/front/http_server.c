@@ -183,16 +183,18 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     int64_t now = http_now_ms();
+    bool any = false;
     for (int kind = 0; kind < TIMER_COUNT; kind++) {
         int64_t limit = timeout_ms(s, kind);
-        if (limit <= 0)
-            continue;
         struct conn *c;
-        while ((c = s->lists[kind].first) && now - c->since_ms >= limit)
+        while (limit > 0 && (c = s->lists[kind].first) && now - c->since_ms >= limit)
             expire(c, kind);
+        any |= s->lists[kind].first != NULL;
     }
     if (s->paused)
         check_paused(s);
+    if (!any && s->connections == 0) /* the next one starts it again */
+        event_del(&s->sweep_ev);
 }
 
 /* Often enough for the shortest of the timeouts, and never more often than every 10 ms. */
@@ -246,6 +248,8 @@ struct conn *http_server_adopt(struct http_server *s, int fd)
     struct conn *c = conn_new(s, fd);
     c->counted = true;
     s->connections++;
+    if (!event_pending(&s->sweep_ev, EV_TIMEOUT, NULL))
+        arm_sweep(s);
     return c;
 }
 

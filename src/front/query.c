@@ -138,6 +138,7 @@ static struct query *query_new(struct front *f, struct exchange *x)
         f->queries->prev = q;
     f->queries = q;
     f->query_count++;
+    front_wake(f);
     return q;
 }
 

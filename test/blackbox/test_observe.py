@@ -1,9 +1,10 @@
 """What operators look at: healthz, readyz, status, metrics, schema, the log."""
 
 import re
+import time
 
 from lib import proc
-from lib.server import run_cli
+from lib.server import Server, run_cli
 
 
 class TestHealth:
@@ -63,6 +64,22 @@ class TestStatus:
         assert row["kind"] == "pool" and row["state"] != "idle"
         assert c.read_response().status == 200
         c.close()
+
+
+def test_a_front_without_clients_sleeps(items):
+    """Its heartbeat is due every two seconds."""
+    def sleeps(pid):
+        with open(f"/proc/{pid}/status") as f:
+            return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", f.read(), re.MULTILINE)[1])
+
+    with Server(items) as server:
+        server.settle()
+        server.client.connect().close()
+        pid = server.front_pid
+        time.sleep(1)
+        before = sleeps(pid)
+        time.sleep(3)
+        assert 0 < sleeps(pid) - before <= 15
 
 
 class TestMetrics:
