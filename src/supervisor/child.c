@@ -64,20 +64,21 @@ static bool enter_groups(const struct child_spec *spec)
     return true;
 }
 
-static void set_descriptors(const struct child_spec *spec)
+static bool set_descriptors(const struct child_spec *spec)
 {
     int copies[CHILD_FDS_MAX];
     /* First out of the way of the numbers to fill, then into them. */
     for (int i = 0; i < spec->fd_count; i++)
         if ((copies[i] = fcntl(spec->fds[i], F_DUPFD_CLOEXEC, 3 + CHILD_FDS_MAX)) < 0)
-            _exit(127);
+            return false;
     int out = spec->output_fd >= 0 ? fcntl(spec->output_fd, F_DUPFD_CLOEXEC, 3 + CHILD_FDS_MAX) : -1;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(out >= 0 ? out : null_fd, 1) < 0 || (out >= 0 && dup2(out, 2) < 0))
-        _exit(127);
+        return false;
     for (int i = 0; i < spec->fd_count; i++)
         if (dup2(copies[i], 3 + i) < 0)
-            _exit(127);
+            return false;
+    return true;
 }
 
 static void set_signals(void)
@@ -86,9 +87,22 @@ static void set_signals(void)
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGKILL && sig != SIGSTOP)
             (void)sigaction(sig, &sa, NULL);
-    sigset_t none;
+    sigset_t none; /* from here on a signal is the child's own affair */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Says why there is no exec. */
+static void give_up(const struct child_spec *spec, int report_fd) __attribute__((noreturn));
+static void give_up(const struct child_spec *spec, int report_fd)
+{
+    int e = errno;
+    char text[128];
+    if (spec->failure_fd)
+        (void)!write(report_fd, text, (size_t)snprintf(text, sizeof text, "Fcannot start a worker process: %s", strerror(e)));
+    else
+        (void)!write(report_fd, &e, sizeof e);
+    _exit(127);
 }
 
 static void run_child(const struct child_spec *spec, int report_fd) __attribute__((noreturn));
@@ -104,37 +118,44 @@ static void run_child(const struct child_spec *spec, int report_fd)
     set_signals();
     set_weight(spec);
     int report = fcntl(report_fd, F_DUPFD_CLOEXEC, 3 + 2 * CHILD_FDS_MAX);
-    if (!enter_groups(spec) || !set_cores(spec)) { /* without its limits it does not start */
-        int e = errno;
-        (void)!write(report, &e, sizeof e);
-        _exit(127);
-    }
-    set_descriptors(spec);
+    if (!enter_groups(spec) || !set_cores(spec) || !set_descriptors(spec)) /* without its limits it does not start */
+        give_up(spec, report);
     /* What is left open above the inherited numbers ends with the exec: every descriptor is CLOEXEC at birth; this is the second lock. */
     (void)syscall(SYS_close_range, 3 + (unsigned)spec->fd_count, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
     execve(spec->path, (char *const *)spec->argv, env);
+    give_up(spec, report);
+}
+
+/* A signal that arrives before the child has reset the handlers would be taken by the parent's, which tell the parent's loop: so none does. */
+static pid_t fork_child(const struct child_spec *spec, int report_fd)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid == 0)
+        run_child(spec, report_fd);
     int e = errno;
-    (void)!write(report, &e, sizeof e);
-    _exit(127);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = e;
+    return pid;
 }
 
 int child_spawn(const struct child_spec *spec, struct child *ret)
 {
     CHECK(spec->fd_count <= CHILD_FDS_MAX);
-    int report[2];
-    if (pipe2(report, O_CLOEXEC) < 0)
+    int report[2] = {-1, -1};
+    if (!spec->failure_fd && pipe2(report, O_CLOEXEC) < 0)
         return -1;
-    pid_t pid = fork();
-    if (pid == 0)
-        run_child(spec, report[1]);
-    close(report[1]);
+    pid_t pid = fork_child(spec, spec->failure_fd ? *spec->failure_fd : report[1]);
+    fd_close_p(&report[1]);
     if (pid < 0) {
-        close(report[0]);
+        fd_close_p(&report[0]);
         return -1;
     }
     int child_errno = 0;
-    ssize_t n = read(report[0], &child_errno, sizeof child_errno); /* end of file at the exec: some 100 us */
-    close(report[0]);
+    ssize_t n = spec->failure_fd ? 0 : read(report[0], &child_errno, sizeof child_errno); /* end of file at the exec: some 100 us */
+    fd_close_p(&report[0]);
     int pidfd = n == 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     if (pidfd < 0) {
         int e = n > 0 ? child_errno : errno;

@@ -28,10 +28,12 @@ struct child_spec {
     const int *group_fds;    /* cgroup.procs of control groups that it goes into before the exec; -1: none */
     int group_count;
     int first_core, cores;   /* of those we may run on, it may use so many from the first one on, round; cores 0: all */
+    const int *failure_fd;   /* a pipe: what fails in the child before the exec is written there, as "F" and why, and nobody waits for it (going into a control group
+                                takes 10 ms, when the kernel has to wait for all cores); NULL: child_spawn waits for the exec */
     bool short_slice;        /* give way to others quickly: a CPU slice of 100 us instead of the scheduler's default */
 };
 
-/* Forks and execs. 0; -1 with errno (also the exec's own failure is reported here). */
+/* Forks and execs. 0; -1 with errno (also of what fails in the child, unless that goes to failure_fd). */
 int child_spawn(const struct child_spec *spec, struct child *ret);
 /* Sends a signal; value goes along as siginfo's si_value. -1 with errno ESRCH when it is gone. */
 int child_signal(const struct child *c, int sig, int value);

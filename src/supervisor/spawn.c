@@ -96,6 +96,7 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
                               .first_core = plan->first_core,
                               .cores = plan->cores,
                               .nice = WORKER_NICE,
+                              .failure_fd = &fds[WORKER_FD_STATUS - WORKER_FD_LINK],
                               .short_slice = true};
     int r = child_spawn(&spec, ret);
     free(argv);

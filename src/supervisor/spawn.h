@@ -34,7 +34,7 @@ struct worker_plan {
     const char *const *read_paths; /* of a writer; NULL-terminated; NULL: none */
 };
 
-/* 0; -1 with errno, nothing left behind. */
+/* Does not wait for the exec: what fails before it is said on the status pipe. 0; -1 with errno, nothing left behind. */
 int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends *ret);
 void worker_ends_close(struct worker_ends *e);
 
