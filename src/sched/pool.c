@@ -110,6 +110,29 @@ bool pool_has_jobs(const struct pool *p)
     return any;
 }
 
+/* What no doorbell has told of yet. The first rows are told of when they have waited long enough for more; what comes behind them, at once: the next
+ * doorbell may be long in coming. */
+static void look_at_ring(struct job *j, int64_t now_ns, int64_t first_row_ns)
+{
+    struct pool_worker *w = j->worker;
+    if (!w || w->state != POOL_BUSY)
+        return;
+    size_t before = ring_reader_ready(&w->reader);
+    if (!pool_refresh(w)) {
+        pool_worker_doom(w, DEATH_LINK);
+        return;
+    }
+    size_t ready = j->spool.phase == SPOOL_ON ? 0 : ring_reader_ready(&w->reader);
+    if (ready == 0 || (j->head_of_result_seen && ready == before))
+        return;
+    if (!j->head_of_result_seen && j->first_row_ns == 0) {
+        j->first_row_ns = now_ns;
+    } else if (j->head_of_result_seen || now_ns - j->first_row_ns >= first_row_ns) {
+        j->head_of_result_seen = true;
+        j->events->data(j);
+    }
+}
+
 void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
 {
     fair_tick(p->fair, now_ns);
@@ -118,21 +141,7 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
     struct job *next;
     for (struct job *j = p->running.head; j; j = next) {
         next = j->next;
-        struct pool_worker *w = j->worker;
-        if (j->head_of_result_seen || !w || w->state != POOL_BUSY)
-            continue;
-        if (!pool_refresh(w)) {
-            pool_worker_doom(w, DEATH_LINK);
-            continue;
-        }
-        if (j->spool.phase != SPOOL_ON && ring_reader_ready(&w->reader) == 0)
-            continue;
-        if (j->first_row_ns == 0)
-            j->first_row_ns = now_ns;
-        else if (now_ns - j->first_row_ns >= first_row_ns) {
-            j->head_of_result_seen = true;
-            j->events->data(j);
-        }
+        look_at_ring(j, now_ns, first_row_ns);
     }
 }
 

@@ -10,6 +10,9 @@
 
 /* Bytes are published at least this often, so that the front sends while the encoder goes on. */
 #define WINDOW_BYTES ((size_t)SINK_RESERVE_MAX)
+/* After the first doorbell the front is told of so many at once: it pays by the wake-up, and a quarter of the ring keeps both sides going. What is less
+ * than that and late, it finds at its tick. */
+#define BELL_BYTES (RING_BYTES / 4)
 
 int ring_sink_advance(struct ring_sink *s, uint64_t produced)
 {
@@ -42,6 +45,7 @@ int ring_sink_bell(struct ring_sink *s)
 {
     struct link_data m = {.type = LINK_DATA, .job = s->job};
     s->rung_at = s->worker->produced;
+    s->bell_bytes = BELL_BYTES;
     return link_send(s->worker->link_fd, &m);
 }
 
@@ -128,7 +132,7 @@ static int more(struct sink *sink, size_t need)
         return spool_sink_more(s, need);
     if (publish(s) < 0)
         return -1;
-    if (w->produced - s->rung_at >= s->inline_bytes && ring_sink_bell(s) < 0)
+    if (w->produced - s->rung_at >= s->bell_bytes && ring_sink_bell(s) < 0)
         return -1;
     if (room(w) < need && wait_for_room(s, need) < 0)
         return -1;
@@ -152,7 +156,7 @@ void ring_sink_start(struct ring_sink *s, struct worker *w, const struct link_ru
     *s = (struct ring_sink){.sink.more = more,
                             .worker = w,
                             .job = run->job,
-                            .inline_bytes = run->inline_bytes,
+                            .bell_bytes = run->inline_bytes,
                             .began_at = w->produced,
                             .max_bytes = run->max_bytes,
                             .spool.fd = -1};

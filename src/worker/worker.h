@@ -30,7 +30,7 @@ struct ring_sink {
     uint64_t window_at;      /* its position in the ring */
     uint64_t rung_at;        /* the position at the last doorbell */
     uint32_t job;
-    uint32_t inline_bytes;
+    uint64_t bell_bytes;     /* so many more, and the doorbell rings */
     uint64_t began_at;       /* the position before the job's first byte */
     uint64_t max_bytes;      /* of the result; 0: no limit */
     struct spool_out spool;

@@ -224,6 +224,39 @@ static void a_job_runs_ends_and_frees_its_worker(void **state)
     job_free(j);
 }
 
+static void what_no_doorbell_tells_of_is_found_at_the_tick(void **state)
+{
+    struct world *w = *state;
+    const int64_t now = clock_now_ns(), patience = NS_PER_S;
+    add_worker(w, 1);
+    struct job *j = submit(w);
+    take(w, 1);
+    pool_tick(w->pool, now, patience);
+    atomic_store(&w->worker[1].ring.shared->produced, 100);
+    pool_tick(w->pool, now, patience);
+    pool_tick(w->pool, now + patience - 1, patience);
+    assert_int_equal(w->data, 0); /* the first rows wait for more, so that a small result has its length */
+    pool_tick(w->pool, now + patience, patience);
+    assert_int_equal(w->data, 1);
+    pool_tick(w->pool, now + patience, patience);
+    assert_int_equal(w->data, 1); /* nothing new */
+    pool_consumed(w->pool, j, 100);
+    pool_tick(w->pool, now + patience, patience);
+    assert_int_equal(w->data, 1);
+    atomic_store(&w->worker[1].ring.shared->produced, 101);
+    pool_tick(w->pool, now + patience, patience);
+    assert_int_equal(w->data, 2);
+    assert_int_equal(ring_reader_ready(&worker_of(w, 1)->reader), 1);
+    atomic_store(&w->worker[1].ring.shared->produced, 100); /* it goes back */
+    pool_tick(w->pool, now + patience, patience);
+    assert_int_equal(w->data, 2);
+    assert_int_equal(w->replaced_count, 1);
+    assert_int_equal(w->replaced_for[0], DEATH_LINK);
+    die(w, 1, DEATH_LINK, STOP_NONE, SIGKILL);
+    assert_int_equal(w->failed, 1);
+    job_free(j);
+}
+
 static void a_full_queue_refuses_and_an_old_place_in_it_expires(void **state)
 {
     struct world *w = *state;
@@ -601,6 +634,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_job_goes_only_where_the_table_lets_it),
         TEST(a_job_runs_ends_and_frees_its_worker),
+        TEST(what_no_doorbell_tells_of_is_found_at_the_tick),
         TEST(a_full_queue_refuses_and_an_old_place_in_it_expires),
         TEST(what_is_out_of_place_costs_the_worker_its_life),
         TEST(a_time_nobody_can_have_worked_does_not_count),
