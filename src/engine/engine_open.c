@@ -162,6 +162,8 @@ int engine_lock(struct engine *e, struct error *err)
     if (engine_run(e, sql, "cannot set the number of threads", err) < 0
         || engine_run(e, "SET lock_configuration=true", "cannot lock the configuration", err) < 0)
         return -1;
+    if (e->threads > 1) /* with one, there is one core */
+        e->ahead = ahead_new();
     /* Queries start on a connection that never ran anything of ours. */
     return engine_reconnect(e, err);
 }
@@ -206,6 +208,7 @@ void engine_close(struct engine *e)
 {
     if (!e)
         return;
+    ahead_free(e->ahead);
     disconnect(e);
     parquet_close(&e->parquet);
     policy_free(e->policy);

@@ -1,6 +1,7 @@
 /* What the files of src/engine share: the open database, its one connection, and the state of the query that runs. Runs in the worker. */
 #pragma once
 #include "core/buf.h"
+#include "engine/ahead.h"
 #include "engine/engine.h"
 #include "engine/engine_parquet.h"
 #include "engine/failure.h"
@@ -20,6 +21,8 @@ struct stream {
     bool has_result, at_end;
     duckdb_data_chunk chunk; /* what stream_columns points into */
     bool chunk_is_new;       /* fetched, and not yet handed out */
+    uint32_t fetched;        /* chunks, up to the one with which the engine's `ahead` took over */
+    bool ahead;
     bool profile;            /* the connection's profiler is on for it */
     bool session;            /* the connection stays as it is left */
     bool fresh_connection;   /* afterwards the connection must not serve another query */
@@ -44,6 +47,7 @@ struct engine {
     struct failure_context failure;
     duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */
     struct stream stream;    /* there is one query at a time */
+    struct ahead *ahead;     /* NULL: with one thread, and before the lock */
     struct parquet_writer parquet;
     struct attached sources[SOURCES_PER_SET];
     size_t source_count;

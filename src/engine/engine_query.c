@@ -147,6 +147,19 @@ static void stream_shape(struct stream *s)
     s->columns = owner->columns;
 }
 
+/* A result of so many chunks is a large one: from then on they are fetched ahead. */
+#define AHEAD_AFTER 8
+
+static duckdb_data_chunk next_chunk(struct stream *s)
+{
+    struct engine *e = s->engine;
+    if (!s->ahead && e->ahead && s->fetched++ == AHEAD_AFTER) {
+        ahead_start(e->ahead, &s->result, &e->cancelled);
+        s->ahead = true;
+    }
+    return s->ahead ? ahead_take(e->ahead) : duckdb_fetch_chunk(s->result);
+}
+
 /* The next chunk with rows in it: 1 there is one, 0 at the end, -1 with *err. */
 static int stream_fetch(struct stream *s, struct error *err)
 {
@@ -155,7 +168,7 @@ static int stream_fetch(struct stream *s, struct error *err)
             duckdb_destroy_data_chunk(&s->chunk);
         if (check_cancelled(s->engine, err) < 0)
             return -1;
-        s->chunk = duckdb_fetch_chunk(s->result);
+        s->chunk = next_chunk(s);
         if (!s->chunk)
             break;
         if (duckdb_data_chunk_get_size(s->chunk) > 0)
@@ -164,6 +177,8 @@ static int stream_fetch(struct stream *s, struct error *err)
     const char *message = duckdb_result_error(&s->result);
     if (message && message[0])
         return stream_failed(s, message, (int)duckdb_result_error_type(&s->result), err);
+    if (check_cancelled(s->engine, err) < 0) /* before the end, perhaps */
+        return -1;
     s->at_end = true;
     return 0;
 }
@@ -275,6 +290,8 @@ void stream_free(struct stream *s)
     pthread_mutex_lock(&e->lock);
     e->running = e->script;
     pthread_mutex_unlock(&e->lock);
+    if (s->ahead)
+        ahead_stop(e->ahead, e->con);
     if (s->chunk)
         duckdb_destroy_data_chunk(&s->chunk);
     if (s->has_result)
