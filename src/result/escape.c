@@ -89,10 +89,15 @@ static int put_csv_pieces(struct sink *sink, const uint8_t *s, size_t n)
 static uint8_t *quote_csv(uint8_t *p, const uint8_t *s, size_t n)
 {
     *p++ = '"';
-    for (size_t i = 0; i < n; i++) {
-        *p++ = s[i];
-        if (s[i] == '"')
-            *p++ = '"';
+    for (;;) {
+        size_t clean = scan_copy(p, s, n, SCAN_QUOTE);
+        p += clean;
+        if (clean == n)
+            break;
+        memset(p, '"', 2);
+        p += 2;
+        s += clean + 1;
+        n -= clean + 1;
     }
     *p = '"';
     return p + 1;

@@ -9,7 +9,7 @@
 uint8_t *escape_json(uint8_t *p, const uint8_t *s, size_t n);
 /* As a CSV field: quoted if it must be, and when empty (an empty field is NULL). Needs room for 2 * n + 2 bytes. */
 uint8_t *escape_csv(uint8_t *p, const uint8_t *s, size_t n);
-/* The same of n <= 12 bytes where 12 may be read. Room for 12 bytes more. */
+/* The same of n <= 12 bytes where 12 may be read, and the 4 in front of them. Room for 16 bytes more. */
 uint8_t *escape_json_inlined(uint8_t *p, const uint8_t *s, size_t n);
 uint8_t *escape_csv_inlined(uint8_t *p, const uint8_t *s, size_t n);
 

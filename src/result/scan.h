@@ -15,28 +15,37 @@
 /* Bytes that are c: marks above the lowest one may be wrong. */
 #define SCAN_EQUAL(x, c) ((((x) ^ SCAN_ONES * (c)) - SCAN_ONES) & ~((x) ^ SCAN_ONES * (c)))
 
-enum scan_for { SCAN_JSON, SCAN_CSV };
+enum scan_for { SCAN_JSON, SCAN_CSV, SCAN_QUOTE };
 
-/* JSON: control characters, quote, backslash. CSV: comma, quote, line ends. */
+/* JSON: control characters, quote, backslash. CSV: comma, quote, line ends. QUOTE: that alone. */
 SCAN_INLINE uint64_t scan_eight(uint64_t x, enum scan_for what)
 {
     if (what == SCAN_JSON)
         return (((x - SCAN_ONES * 0x20) & ~x) | SCAN_EQUAL(x, '"') | SCAN_EQUAL(x, '\\')) & SCAN_TOPS;
+    if (what == SCAN_QUOTE)
+        return SCAN_EQUAL(x, '"') & SCAN_TOPS;
     return (SCAN_EQUAL(x, ',') | SCAN_EQUAL(x, '"') | SCAN_EQUAL(x, '\n') | SCAN_EQUAL(x, '\r')) & SCAN_TOPS;
 }
 
-SCAN_INLINE unsigned scan_sixteen(const uint8_t *s, enum scan_for what)
-{
 #ifdef __SSE2__
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s), m = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
+SCAN_INLINE unsigned scan_vector(__m128i x, enum scan_for what)
+{
+    __m128i m = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
     if (what == SCAN_JSON) {
         m = _mm_or_si128(m, _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
         m = _mm_or_si128(m, _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x));
-    } else {
+    } else if (what == SCAN_CSV) {
         m = _mm_or_si128(m, _mm_cmpeq_epi8(x, _mm_set1_epi8(',')));
         m = _mm_or_si128(m, _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('\n')), _mm_cmpeq_epi8(x, _mm_set1_epi8('\r'))));
     }
     return (unsigned)_mm_movemask_epi8(m);
+}
+#endif
+
+SCAN_INLINE unsigned scan_sixteen(const uint8_t *s, enum scan_for what)
+{
+#ifdef __SSE2__
+    return scan_vector(_mm_loadu_si128((const __m128i *)(const void *)s), what);
 #else
     uint64_t low, high;
     memcpy(&low, s, 8);
@@ -79,16 +88,21 @@ SCAN_INLINE size_t scan_copy_eight(uint8_t *p, const uint8_t *s, size_t n, enum 
 SCAN_INLINE size_t scan_copy(uint8_t *p, const uint8_t *s, size_t n, enum scan_for what)
 {
     size_t i = 0;
-    for (; n - i >= 16; i += 16) {
+    for (; n > 16 + i; i += 16) {
         unsigned marks = scan_sixteen(s + i, what);
         memcpy(p + i, s + i, 16);
         if (marks)
             return i + (size_t)__builtin_ctz(marks);
     }
-    if (n - i >= 8)
-        return i + scan_copy_eight(p + i, s + i, n - i, what);
-    if (n - i >= 4)
-        return i + scan_copy_four(p + i, s + i, n - i, what);
+    if (n >= 16) { /* the last one overlaps what is known as clean */
+        unsigned marks = scan_sixteen(s + n - 16, what);
+        memcpy(p + n - 16, s + n - 16, 16);
+        return marks ? n - 16 + (size_t)__builtin_ctz(marks) : n;
+    }
+    if (n >= 8)
+        return scan_copy_eight(p, s, n, what);
+    if (n >= 4)
+        return scan_copy_four(p, s, n, what);
     for (; i < n; i++) {
         p[i] = s[i];
         if (scan_eight(s[i] | SCAN_ONES * 'x' << 8, what))
@@ -97,15 +111,22 @@ SCAN_INLINE size_t scan_copy(uint8_t *p, const uint8_t *s, size_t n, enum scan_f
     return n;
 }
 
-/* n <= 12 bytes of a string that lies inside its descriptor, where 12 may be read whatever n is. Writes 12. False: there is something to escape. */
+/* n <= 12 bytes of a string that lies inside its descriptor, where 12 may be read whatever n is, and the 4 in front. Writes 16. False: there is
+ * something to escape. */
 SCAN_INLINE int scan_copy_inlined(uint8_t *p, const uint8_t *s, size_t n, enum scan_for what)
 {
+#ifdef __SSE2__
+    __m128i x = _mm_srli_si128(_mm_loadu_si128((const __m128i *)(const void *)(s - 4)), 4);
+    _mm_storeu_si128((__m128i *)(void *)p, x);
+    return (scan_vector(x, what) & ((1u << n) - 1)) == 0;
+#else
     uint64_t a, b = 0;
     memcpy(&a, s, 8);
     memcpy(&b, s + 8, 4);
     memcpy(p, &a, 8);
-    memcpy(p + 8, &b, 4);
+    memcpy(p + 8, &b, 8);
     if (n < 8)
         return (scan_eight(a, what) & ((1ULL << 8 * n) - 1)) == 0;
     return (scan_eight(a, what) | (scan_eight(b, what) & ((1ULL << 8 * (n - 8)) - 1))) == 0;
+#endif
 }
