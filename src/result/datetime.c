@@ -39,7 +39,7 @@ static struct civil civil_from_days(int64_t days)
 #define FOUR_DIGITS_LAST 2932896
 
 /* The same for these, with linear functions in the place of divisions: a remainder is read off the low half of a product (C. Neri and L. Schneider,
- * "Euclidean affine functions and their application to calendar algorithms"). Ten bytes. */
+ * "Euclidean affine functions and their application to calendar algorithms"). Ten bytes, and two behind them are written. */
 static uint8_t *put_four_digit_days(uint8_t *p, int32_t days)
 {
     uint32_t quarters = 4 * (uint32_t)(days + 719468) + 3; /* of days, from 0000-03-01 */
@@ -52,13 +52,12 @@ static uint8_t *put_four_digit_days(uint8_t *p, int32_t days)
     uint32_t next_year = day_of_year >= 306; /* January or February */
     month -= next_year ? 12 : 0;
     year += next_year;
-    century += year == 100;
-    year = year == 100 ? 0 : year;
-    p = number_put_two(number_put_two(p, century), year);
-    *p = '-';
-    p = number_put_two(p + 1, month);
-    *p = '-';
-    return number_put_two(p + 1, day);
+    uint32_t years = number_fours[century * 100 + year] | (uint32_t)NUMBER_ASCII;
+    uint64_t rest = number_fours[month * 100 + day] | (uint32_t)NUMBER_ASCII;
+    rest = '-' | (rest & 0xffff) << 8 | '-' << 24 | (rest & 0xffff0000) << 16;
+    memcpy(p, &years, 4);
+    memcpy(p + 4, &rest, 8);
+    return p + 10;
 }
 
 static uint8_t *put_days(uint8_t *p, int64_t days)
@@ -101,6 +100,8 @@ static uint8_t *put_clock(uint8_t *p, uint64_t seconds)
 
 uint8_t *datetime_put_date(uint8_t *p, int32_t days)
 {
+    if (days >= FOUR_DIGITS_FIRST && days <= FOUR_DIGITS_LAST)
+        return put_four_digit_days(p, days);
     if (days == INT32_MAX || days == -INT32_MAX)
         return put_infinity(p, days < 0);
     return put_days(p, days);

@@ -6,6 +6,13 @@ const char number_pairs[201] =
     "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
     "9899";
 
+#define ONES(n) (n), (n) + (1 << 24), (n) + (2 << 24), (n) + (3 << 24), (n) + (4 << 24), (n) + (5 << 24), (n) + (6 << 24), (n) + (7 << 24), (n) + (8 << 24), (n) + (9 << 24)
+#define TENS(n) ONES(n), ONES((n) + (1 << 16)), ONES((n) + (2 << 16)), ONES((n) + (3 << 16)), ONES((n) + (4 << 16)), ONES((n) + (5 << 16)), ONES((n) + (6 << 16)), ONES((n) + (7 << 16)), ONES((n) + (8 << 16)), ONES((n) + (9 << 16))
+#define HUNDREDS(n) TENS(n), TENS((n) + (1 << 8)), TENS((n) + (2 << 8)), TENS((n) + (3 << 8)), TENS((n) + (4 << 8)), TENS((n) + (5 << 8)), TENS((n) + (6 << 8)), TENS((n) + (7 << 8)), TENS((n) + (8 << 8)), TENS((n) + (9 << 8))
+
+const uint32_t number_fours[10000] = {HUNDREDS(0), HUNDREDS(1), HUNDREDS(2), HUNDREDS(3), HUNDREDS(4),
+                                      HUNDREDS(5), HUNDREDS(6), HUNDREDS(7), HUNDREDS(8), HUNDREDS(9)};
+
 static const uint64_t powers[20] = {1ULL,
                                     10ULL,
                                     100ULL,
@@ -123,25 +130,50 @@ static inline uint64_t fraction_digits(uint64_t v, unsigned scale)
     return number_eight_digits((uint32_t)v) >> 8 * (8 - scale);
 }
 
+/* v < 10^8 with `scale` (1 to 7) places, 16 bytes are written: all digits come from one split. whole_digits: how many stand in front of the point at
+ * least, 0 or 1. *ret_fraction: the places, first one lowest. Returns where the point is. */
+static inline uint8_t *put_places(uint8_t *p, uint32_t v, unsigned scale, unsigned whole_digits, uint64_t *ret_fraction)
+{
+    uint64_t digits = number_eight_digits(v), text = digits | NUMBER_ASCII;
+    unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ULL << 8 * (8 - scale - whole_digits)) / 8;
+    uint64_t whole = text >> 8 * zeros, fraction = text >> 8 * (8 - scale) << 8 | '.';
+    memcpy(p, &whole, 8);
+    p += 8 - zeros - scale;
+    memcpy(p, &fraction, 8);
+    *ret_fraction = digits >> 8 * (8 - scale);
+    return p;
+}
+
+#define SPLIT_AT_ONCE(v, scale) ((v) < 100000000 && (scale) < 8)
+
 uint8_t *number_put_short_decimal(uint8_t *p, int64_t v, unsigned scale)
 {
-    uint64_t abs = v < 0 ? -(uint64_t)v : (uint64_t)v, whole = divide_by_power(abs, scale);
-    uint64_t digits = fraction_digits(abs - whole * powers[scale], scale);
+    uint64_t abs = v < 0 ? -(uint64_t)v : (uint64_t)v, digits;
     *p = '-';
-    p = number_put_u64(p + (v < 0), whole);
-    *p = '.';
-    unsigned last = digits ? (63 - (unsigned)__builtin_clzll(digits)) / 8 : 0; /* the last digit that is not 0 */
-    digits |= NUMBER_ASCII;
-    memcpy(p + 1, &digits, 8);
+    p += v < 0;
+    if (SPLIT_AT_ONCE(abs, scale)) {
+        p = put_places(p, (uint32_t)abs, scale, 1, &digits);
+    } else {
+        uint64_t whole = divide_by_power(abs, scale);
+        digits = fraction_digits(abs - whole * powers[scale], scale);
+        uint64_t text = digits | NUMBER_ASCII;
+        p = number_put_u64(p, whole);
+        *p = '.';
+        memcpy(p + 1, &text, 8);
+    }
+    unsigned last = (63 - (unsigned)__builtin_clzll(digits | 1)) / 8; /* the last digit that is not 0 */
     return p + 2 + last;
 }
 
 uint8_t *number_put_small_decimal(uint8_t *p, int64_t v, unsigned scale, bool leading_zero)
 {
-    uint64_t abs = v < 0 ? -(uint64_t)v : (uint64_t)v, whole = divide_by_power(abs, scale);
-    uint64_t digits = fraction_digits(abs - whole * powers[scale], scale) | NUMBER_ASCII;
+    uint64_t abs = v < 0 ? -(uint64_t)v : (uint64_t)v, digits;
     *p = '-';
     p += v < 0;
+    if (SPLIT_AT_ONCE(abs, scale))
+        return put_places(p, (uint32_t)abs, scale, leading_zero, &digits) + 1 + scale;
+    uint64_t whole = divide_by_power(abs, scale);
+    digits = fraction_digits(abs - whole * powers[scale], scale) | NUMBER_ASCII;
     if (whole || leading_zero)
         p = number_put_u64(p, whole);
     *p = '.';
