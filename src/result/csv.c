@@ -76,12 +76,12 @@ static uint8_t *enum_cell(uint8_t *p, const struct column *c, uint64_t row)
     return escape_csv(p, (const uint8_t *)c->enum_text[i], c->enum_length[i]);
 }
 
-static const struct row_style style = {false, "\0\0\0", 0};
+static const struct row_style style = {false, "\0\0\0", 0, "\r\n\0", 2};
 
 static int rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
 {
     for (uint64_t row = 0; row < count; row++)
-        if (row_put(e, sink, columns, row, style) < 0 || sink_write(sink, "\r\n", 2) < 0)
+        if (row_put(e, sink, columns, row, style) < 0)
             return -1;
     return 0;
 }

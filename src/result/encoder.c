@@ -46,6 +46,7 @@ static void plan_columns(struct encoder *e)
         }
         if (!run || run->reserve + bytes > SINK_RESERVE_MAX / 2) {
             run = p;
+            run->reserve = FORMAT_CLOSE_ROOM;
             run->text_first = texts;
         }
         run->reserve += bytes;

@@ -55,3 +55,5 @@ struct encoder {
 /* Bytes for one bounded value with its separator. */
 #define FORMAT_CELL_MAX (CELL_MAX + 1)
 #define FORMAT_TEXT_SLACK 32
+/* Behind a run, for the end of the row. */
+#define FORMAT_CLOSE_ROOM 4

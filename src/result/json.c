@@ -10,7 +10,7 @@
 /* Beyond this length a key has no place in a shared reserve. */
 #define KEY_SHORT 1024
 
-static const struct row_style object_style = {false, "null", 4}, line_style = {true, "null", 4};
+static const struct row_style object_style = {false, "null", 4, "]\0\0", 1}, line_style = {true, "null", 4, "}\n\0", 2};
 
 static uint8_t *string_cell(uint8_t *p, const struct column *c, uint64_t row)
 {
@@ -58,7 +58,7 @@ static int rows(struct encoder *e, struct sink *sink, const struct column *colum
         *p++ = '[';
         sink->pos = p;
         e->any_row = true;
-        if (row_put(e, sink, columns, row, object_style) < 0 || json_put_literal(sink, "]") < 0)
+        if (row_put(e, sink, columns, row, object_style) < 0)
             return -1;
     }
     return 0;
@@ -149,9 +149,8 @@ static int lines_begin(struct encoder *e, struct sink *sink, const struct result
 
 static int lines_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
 {
-    const char *close = e->column_count ? "}\n" : "{}\n";
     for (uint64_t row = 0; row < count; row++)
-        if (row_put(e, sink, columns, row, line_style) < 0 || json_put_literal(sink, close) < 0)
+        if ((e->column_count == 0 && json_put_literal(sink, "{") < 0) || row_put(e, sink, columns, row, line_style) < 0)
             return -1;
     return 0;
 }

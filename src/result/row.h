@@ -7,8 +7,10 @@
 
 struct row_style {
     bool with_keys;     /* plan.key in front of every value, else a comma in front of all but the first */
-    const char *null;   /* at most 4 bytes */
+    const char *null;   /* at most 4 bytes, and 4 may be read */
     uint32_t null_length;
+    const char *close;  /* behind the last value; likewise */
+    uint32_t close_length;
 };
 
 #define ROW_INLINE static inline __attribute__((always_inline))
@@ -56,6 +58,18 @@ ROW_INLINE size_t row_text_bytes(const struct encoder *e, const struct plan *run
     return bytes * e->format->text_factor;
 }
 
+/* A value with what stands in front of it, into a window that has the room. */
+ROW_INLINE uint8_t *row_put_value(uint8_t *p, const struct plan *plan, const struct column *c, uint64_t row, uint32_t i, struct row_style style)
+{
+    p = row_put_key(p, plan, i, style);
+    if (column_is_null(c, row)) {
+        memcpy(p, style.null, 4);
+        return p + style.null_length;
+    }
+    return plan->cell(p, c, row);
+}
+
+/* A whole row. 0, or -1: stop. */
 ROW_INLINE int row_put(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row, struct row_style style)
 {
     for (uint32_t i = 0; i < e->column_count;) {
@@ -73,16 +87,14 @@ ROW_INLINE int row_put(const struct encoder *e, struct sink *sink, const struct 
         uint8_t *p = sink_reserve(sink, need);
         if (!p)
             return -1;
-        for (; i < end; i++) {
-            p = row_put_key(p, &e->plan[i], i, style);
-            if (column_is_null(&columns[i], row)) {
-                memcpy(p, style.null, 4);
-                p += style.null_length;
-            } else {
-                p = e->plan[i].cell(p, &columns[i], row);
-            }
+        for (; i < end; i++)
+            p = row_put_value(p, &e->plan[i], &columns[i], row, i, style);
+        if (i == e->column_count) {
+            memcpy(p, style.close, 4);
+            sink->pos = p + style.close_length;
+            return 0;
         }
         sink->pos = p;
     }
-    return 0;
+    return sink_write(sink, style.close, style.close_length);
 }
