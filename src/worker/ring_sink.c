@@ -10,9 +10,9 @@
 
 /* Bytes are published at least this often, so that the front sends while the encoder goes on. */
 #define WINDOW_BYTES ((size_t)SINK_RESERVE_MAX)
-/* After the first doorbell the front is told of so many at once: it pays by the wake-up, and a quarter of the ring keeps both sides going. What is less
+/* After the first doorbell the front is told of so many at once: it pays by the wake-up, and half of the ring keeps both sides going. What is less
  * than that and late, it finds at its tick. */
-#define BELL_BYTES (RING_BYTES / 4)
+#define BELL_BYTES (RING_BYTES / 2)
 
 int ring_sink_advance(struct ring_sink *s, uint64_t produced)
 {
