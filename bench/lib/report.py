@@ -185,6 +185,37 @@ def result_facts(rec):
     return text
 
 
+def field_rows(rec):
+    """The rows by which servers of this kind are compared, each with what this run has of it."""
+    names = ("bulkhead", "FastAPI pool")
+
+    def row(what, key, unit="", digits=None, inproc="-"):
+        return (what, inproc, *(cell(rec, f"{name}.{key}", unit, digits) for name in names))
+
+    def seen(what, key, inproc="-"):
+        return (what, inproc, *(rec.seen(f"{name}.{key}") or "-" for name in names))
+
+    hot = cell(rec, "inproc.hot.per_s", digits=0)
+    yield row("SELECT 1, 1 client, requests/s", "select1.c1.per_s", digits=0, inproc=hot)
+    yield row("SELECT 1, 32 clients, requests/s", "select1.c32.per_s", digits=0)
+    yield row("q1, ratio to in-process", "q1.ratio", inproc="1")
+    yield row("q6, ratio to in-process", "q6.ratio", inproc="1")
+    yield ("lineitem, 6 M rows, all columns", f"{cell(rec, 'results.chunks.s', digits=2)} s as chunks",
+           f"{cell(rec, 'results.arrow.s', digits=2)} s Arrow, {cell(rec, 'results.json.s', digits=2)} s JSON", "-")
+    yield ("1 M rows of it as JSON, most memory of all processes", "-", *(
+        f"{rec.seen(f'results.{name}.rows') or '-'}; {cell(rec, f'results.{name}.rows_peak_mb', 'MB')}" for name in names))
+    yield ("levenshtein after a limit of 1 s", rec.seen("inproc.levenshtein") or "-",
+           *(f"{cell(rec, f'{name}.levenshtein.answer_after_deadline_ms', 'ms')}" for name in names))
+    for name in ("cross join", "levenshtein"):
+        yield seen(f"client gone in a {name}: the engine", f"gone.{name}")
+    yield row("SIGSEGV in the engine: next good answer", "segv.stream_ms", "ms", inproc="all dead")
+    yield row("2 GB in one vector at a memory limit of 512 MB: most memory", "bomb_mb", "MB")
+    yield seen("the same: answer", "bomb")
+    yield seen("reads /etc/passwd", "file")
+    yield row("cold start", "cold_ms", "ms")
+    yield row("3 slow readers of 1 M rows: memory", "slow_mb", "MB")
+
+
 def in_process_facts(rec):
     if not rec.notes:
         return ""
@@ -225,6 +256,10 @@ def markdown(rec, engine, rounds, scale, deadline_s):
             ("format", "seconds", "MB", "in-process chunks / this", "COPY to a pipe / this", "front CPU s/GB"), result_rows(rec)
         ),
         result_facts(rec),
+        "## What is asked of every server in this field" if rec.has("bulkhead.bomb_mb") else "",
+        "The figures by which servers around this engine are compared, on this machine and in this run; memory is what comes on top of the idle "
+        "server's. Requests per second are this machine's, and so are seconds." if rec.has("bulkhead.bomb_mb") else "",
+        markdown_table(("what", "in process", "bulkhead", "FastAPI pool"), field_rows(rec)) if rec.has("bulkhead.bomb_mb") else "",
         "## Absolute figures",
         "Context only: they are this machine's on one day, and say nothing about another one.",
         markdown_table(("what", "in process", *servers), context_rows(rec, servers)),
