@@ -1,4 +1,4 @@
-/* Time for deadlines. Runs in every process. */
+/* Time for deadlines, and time to be shown. Runs in every process. */
 #pragma once
 #include <stdint.h>
 #include <time.h>
@@ -13,4 +13,12 @@ static inline int64_t clock_now_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+/* Milliseconds since 1970, to be shown: may jump, also backwards. */
+static inline int64_t clock_wall_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return ts.tv_sec * 1000LL + ts.tv_nsec / NS_PER_MS;
 }

@@ -1,14 +1,14 @@
 /* The thread that fetches (see the header). */
 #include "engine/ahead.h"
+#include "core/clock.h"
 #include "core/errors.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* So many chunks of 2,048 rows wait at most: enough that neither side waits for the other's next step, and few enough for the cache. */
 #define AHEAD_CHUNKS 3
-#define INTERRUPT_AGAIN_NS 5000000
+#define INTERRUPT_AGAIN_NS (5 * NS_PER_MS)
 
 struct ahead {
     pthread_t thread;
@@ -125,13 +125,10 @@ duckdb_data_chunk ahead_take(struct ahead *a)
 static void interrupt(struct ahead *a, duckdb_connection con)
 {
     while (a->result) {
-        struct timespec until;
+        int64_t at = clock_now_ns() + INTERRUPT_AGAIN_NS;
+        struct timespec until = {.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
         duckdb_interrupt(con);
-        CHECK(clock_gettime(CLOCK_REALTIME, &until) == 0);
-        until.tv_nsec += INTERRUPT_AGAIN_NS;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&a->wake_taker, &a->lock, &until);
+        pthread_cond_clockwait(&a->wake_taker, &a->lock, CLOCK_MONOTONIC, &until);
     }
 }
 

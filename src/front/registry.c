@@ -1,6 +1,7 @@
 /* The register of queries: a hash table by id, a list by age, and a list of those that are over, the first to be forgotten first.
  * Runs in the front. */
 #include "front/registry.h"
+#include "core/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -155,13 +156,6 @@ bool registry_id_is_free(struct registry *r, const char *id, const char *owner)
     return !rec || (record_is_over(rec) && rec->pins == 0 && !rec->disowned && strcmp(rec->owner, owner) == 0);
 }
 
-static int64_t wall_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
 /* At most `max` bytes of it, ended between two characters. */
 static size_t cut(const char *text, size_t len, size_t max)
 {
@@ -194,7 +188,7 @@ struct record *registry_add(struct registry *r, const char *id, const char *owne
     rec->sql_len = (uint32_t)kept;
     rec->sql_cut = kept < sql_len;
     rec->state = JOB_QUEUED;
-    rec->submitted_ms = wall_ms();
+    rec->submitted_ms = clock_wall_ms();
     rec->worker = -1;
     rec->cpu_us = -1;
     rec->progress = -1;

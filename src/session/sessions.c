@@ -170,13 +170,6 @@ static struct session *evictable(const struct sessions *all, int64_t now)
     return best;
 }
 
-static int64_t wall_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
 static int make_room(struct sessions *all, const struct config *cfg, const char *owner, struct error *err)
 {
     int64_t own = 0;
@@ -213,7 +206,7 @@ struct session *sessions_open(struct sessions *all, const struct config *cfg, co
     memcpy(s->id, wish->id, sizeof s->id);
     snprintf(s->owner, sizeof s->owner, "%s", wish->owner);
     s->created_ns = s->used_ns = clock_now_ns();
-    s->created_ms = wall_ms();
+    s->created_ms = clock_wall_ms();
     s->expires_ns = s->created_ns + wish->ttl_ms * NS_PER_MS;
     s->expires_ms = s->created_ms + wish->ttl_ms;
     s->idle_timeout_ms = wish->idle_timeout_ms;
