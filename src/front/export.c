@@ -35,6 +35,18 @@ static int attach(struct query *q, struct query_request *r, const struct source 
     return 0;
 }
 
+/* A path that ends in a slash is a directory: the file in it is called by the query and its format. */
+static void name_in_directory(const struct query *q, struct query_request *r)
+{
+    size_t len = strlen(r->destination_path);
+    char *whole;
+    if (len == 0 || r->destination_path[len - 1] != '/')
+        return;
+    CHECK(asprintf(&whole, "%s%s.%s", r->destination_path, q->job->query_id, format_name(q->form.format)) > 0);
+    free(r->destination_path);
+    r->destination_path = whole;
+}
+
 int export_check(struct query *q, struct query_request *r, struct error *err)
 {
     struct source s;
@@ -51,6 +63,7 @@ int export_check(struct query *q, struct query_request *r, struct error *err)
         snprintf(err->what, sizeof err->what, "export");
         return -1;
     }
+    name_in_directory(q, r);
     if (source_check_export(&s, r->destination_path, err) < 0)
         return -1;
     return s.type == SOURCE_IS_s3 ? attach(q, r, &s, err) : 0;

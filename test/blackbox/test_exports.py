@@ -70,6 +70,13 @@ def test_the_file_is_the_result(client, drop, form, sql):
     fetch(client, query_id).problem(404, "not_found")
 
 
+def test_a_directory_gets_a_file_of_the_querys_name(client, drop):
+    query_id = export(client, "SELECT 7 AS a", "out/", format="csv")
+    record = wait_over(client, query_id)
+    assert record["state"] == "done" and record["destination"] == {"source": "drop", "path": f"out/{query_id}.csv"}
+    assert (drop / "out" / f"{query_id}.csv").read_bytes() == b"a\r\n7\r\n"
+
+
 def test_the_log_says_who_wrote_what_where(server, client):
     name = f"out/{new_id()}.csv"
     query_id = export(client, "SELECT 7 AS a", name, headers=bearer(server.key["ann"]), format="csv")
@@ -116,7 +123,7 @@ def test_only_below_the_writable_prefix(client, path):
     assert refused(client, path).problem(403, "forbidden")["what"] == "export"
 
 
-@pytest.mark.parametrize("path", ["out/../in/a.csv", "out/./a.csv", "out//a.csv", "/etc/a.csv", "out/", "", "out/a\nb.csv", "out/" + "x" * 256,
+@pytest.mark.parametrize("path", ["out/../in/a.csv", "out/./a.csv", "out//a.csv", "/etc/a.csv", "out//", "/", "", "out/a\nb.csv", "out/" + "x" * 256,
                                   "out/" + "x/" * 600 + "a"])
 def test_odd_paths_are_refused(client, path):
     refused(client, path).problem(400, "bad_request")

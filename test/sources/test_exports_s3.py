@@ -53,6 +53,13 @@ def test_the_object_is_the_result(client, s3, form, sql):
     assert client.rows(f"SELECT count(*) FROM 's3://lake/exports/{key}'", sources=["lake"]) == [[record["rows"]]]
 
 
+def test_a_directory_gets_an_object_of_the_querys_name(client, s3):
+    query_id = export(client, "SELECT 7 AS a", "out/daily/", format="csv")
+    record = wait_over(client, query_id)
+    assert record["state"] == "done" and record["destination"] == {"source": "lake", "path": f"out/daily/{query_id}.csv"}, record
+    assert client.rows(f"SELECT a FROM 's3://lake/exports/out/daily/{query_id}.csv'", sources=["lake"]) == [[7]]
+
+
 def test_a_query_may_read_and_write_the_same_store(client, s3):
     first, second = f"out/{new_id()}.csv", f"out/{new_id()}.csv"
     assert wait_over(client, export(client, "SELECT 7 AS a", first, format="csv"))["state"] == "done"
