@@ -106,7 +106,7 @@ def test_the_largest_result_is_a_limit_here_too(items, s3, tmp_path):
 
 @pytest.mark.parametrize("path,status,code", [("a.csv", 403, "forbidden"), ("outer/a.csv", 403, "forbidden"), ("out/../a.csv", 400, "bad_request"),
                                               ("out/a?x=1", 400, "bad_request"), ("out/a%2e", 400, "bad_request"), ("out/a b", 400, "bad_request"),
-                                              ("out/", 400, "bad_request")])
+                                              ("out//", 400, "bad_request")])
 def test_only_plain_keys_below_the_writable_prefix(client, path, status, code):
     submit(client, "SELECT 1", destination={"source": "lake", "path": path}).problem(status, code)
 
