@@ -47,6 +47,7 @@ struct worker {
     int64_t started_ns;
     char scratch[4096];      /* "" for none */
     struct worker_cap cap;
+    int64_t ran_ns;          /* its CPU time when its scratch directory was looked at */
     char words[WORDS_BYTES]; /* the last line it printed */
     int64_t words_since_ns;  /* the second in which they are counted */
     unsigned words_count;

@@ -127,8 +127,9 @@ static bool start(struct supervisor *s)
     if (worker_cap_make(&s->caps, id, &sizes, &v->cap, &plan) < 0)
         return false;
     if (worker_spawn(&plan, id, &v->ends) < 0) {
-        v->ends.child = CHILD_NONE;
+        int e = errno;
         worker_cap_end(&s->caps, &v->cap);
+        errno = e;
         return false;
     }
     (void)worker_cap_started(&s->caps, &v->cap, &v->ends.child);

@@ -48,7 +48,7 @@ def assert_down(server, words):
     assert server.client.get("/healthz").status == 200
     assert server.status()["version"]
     server.metrics()
-    assert any(any(w in line.lower() for w in words) for line in server.lines), server.log_text()
+    wait_until(lambda: any(any(w in line.lower() for w in words) for line in server.lines), server.log_text)
     return fields
 
 

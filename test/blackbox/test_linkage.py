@@ -73,6 +73,7 @@ TIME_OF_DAY = {
     "front/auth.c": "expiry of keys", "front/front_main.c": "expiry of keys", "supervisor/tls_source.c": "expiry of certificates",
     "supervisor/database_watch.c": "ages of files", "front/database.c": "ages of files", "publish/backup.c": "names", "publish/lock.c": "shown to people",
     "cli/cmd_key.c": "dates of keys", "cli/doctor_files.c": "expiry of keys and certificates", "front/tickets.c": "expires_at",
+    "core/extensions.c": "ages of files",
 }
 
 
