@@ -1,5 +1,6 @@
 /* The files of extensions (see the header). Runs in the supervisor and the worker. */
 #include "core/extensions.h"
+#include "core/clock.h"
 #include "core/config.h"
 #include "core/errors.h"
 
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Coarser than the clock of any local file system: two changes within one tick of it look like one. */
@@ -66,13 +66,12 @@ int extension_path(const char *directory, const char *name, char ret[EXTENSION_P
 bool extension_state(const char *path, char ret[EXTENSION_STATE_BYTES], bool *ret_settled)
 {
     struct stat st;
-    struct timespec now;
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || clock_gettime(CLOCK_REALTIME, &now) < 0)
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     snprintf(ret, EXTENSION_STATE_BYTES, "%llx.%llx.%llx.%llx.%lx.%llx.%lx", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
              (unsigned long long)st.st_size, (unsigned long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (unsigned long long)st.st_ctim.tv_sec,
              st.st_ctim.tv_nsec);
-    *ret_settled = st.st_ctim.tv_sec + SETTLED_S < now.tv_sec;
+    *ret_settled = st.st_ctim.tv_sec + SETTLED_S < clock_wall_ms() / 1000;
     return true;
 }
 
