@@ -225,6 +225,13 @@ void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
 unsigned workers_ready(const struct supervisor *s);
 
+/* They can't be started, and why: logged, and told to the front. */
+void workers_start_failed(struct supervisor *s, const char *why);
+void workers_try_later(struct supervisor *s); /* fills again after a while that doubles with each failure */
+
+/* deaths.c: a worker's pidfd is readable: it is reaped, its death told and counted, and all that it had given back. */
+void deaths_pid_ready(evutil_socket_t fd, short what, void *worker);
+
 /* words.c: what a worker prints */
 void words_heard(evutil_socket_t fd, short what, void *worker); /* its pipe is readable */
 void words_hear_again(struct worker *w, int64_t now_ns);        /* a second of too many is over; called now and then */
