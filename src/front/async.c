@@ -1,6 +1,6 @@
-/* Asynchronous queries (see the header). A large result is written into its file by the worker, which is replaced afterwards and has to be dead before the
- * result is shown to anybody: so what was read once stays as it was. A small one, and every one of a session, whose worker lives on, is copied
- * from the ring and never was in the worker's reach. Runs in the front. */
+/* Asynchronous queries (see the header). A large result is in the end written into its file by the worker, which is replaced afterwards and has to be dead before
+ * the result is shown to anybody: so what was read once stays as it was. A moderate one, and every one of a session, whose worker lives on, is
+ * copied from the ring and never was in the worker's reach. Runs in the front. */
 #include "front/async.h"
 #include "core/clock.h"
 #include "front/query_spool.h"
@@ -14,7 +14,7 @@
 
 /* ---- what the pool tells ---- */
 
-/* More than this is worth an order to the worker, and a new worker afterwards. */
+/* More than this is worth a turn; the rest is taken at the end. */
 static bool is_large(const struct query *q) { return ring_reader_ready(&q->job->worker->reader) > RING_BYTES / 2; }
 
 /* A worker that keeps to the rules reports a result that is too large itself. */

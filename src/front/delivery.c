@@ -1,5 +1,5 @@
-/* From ring or file to a client's socket (see the header). The bytes are not read here; into a file they go by the worker's hand, or, what is in the
- * ring already, straight from there. Runs in the front. */
+/* From ring or file to a client's socket (see the header). The bytes are not read here; into a file they go straight from the ring, and what there is
+ * of a long result beyond that by the worker's hand. Runs in the front. */
 #include "front/delivery.h"
 #include "core/clock.h"
 #include "front/admin.h"
@@ -140,7 +140,7 @@ static void look_at_running(struct query *q, int64_t now_ns)
     if (q->wants_room) {
         if (!query_spool_grow(q))
             do_without(q);
-    } else if (q->job->spool.phase == SPOOL_NONE && pool_waits_for_room(q->job) && is_slow(q, now_ns)) {
+    } else if (q->job->spool.phase == SPOOL_NONE && pool_waits_for_room(q->job) && (file_left(q) > 0 || is_slow(q, now_ns))) {
         make_room(q);
     }
     if (query_spool_look(q) && q->head_sent && !exchange_is_blocked(q->x))
@@ -193,16 +193,21 @@ static void on_data(struct job *job)
     }
     (void)query_spool_look(q);
     if (file_left(q) > 0 && ring_left(q) > 0)
-        (void)query_spool_take(q, &err); /* with no room it stays in the ring until the client has come so far */
-    if (!q->head_sent && waits_for_all(q))
-        return; /* the tick sees when the ring is full */
+        (void)query_spool_follow(q, &err); /* with no room it stays in the ring until the client has come so far */
+    if (waits_for_all(q)) {
+        if (job->spool.phase == SPOOL_NONE && ring_is_nearly_full(job))
+            make_room(q);
+        return;
+    }
     if (!q->head_sent)
         start_stream(q, -1);
     else
         exchange_resume(q->x);
     /* The exchange may be gone now, and q with it only after the job's end: q->x says. */
-    if (q->x && job->state == JOB_RUNNING && exchange_is_blocked(q->x) && ring_is_nearly_full(job))
+    if (q->x && job->state == JOB_RUNNING && exchange_is_blocked(q->x) && ring_is_nearly_full(job)) {
         pool_client_is_slow(q->pool, job);
+        (void)is_slow(q, clock_now_ns()); /* from now on; the ticks see how it goes on */
+    }
 }
 
 /* The length is the body's that a GET would have got. */

@@ -9,6 +9,9 @@
 #define FIRST_BYTES ((int64_t)4 << 20)
 #define STEP_MAX_BYTES ((int64_t)64 << 20)
 #define STEP_LEAST_BYTES ((int64_t)1 << 20)
+/* So much is copied from the ring before the worker is given the file: a worker that was given one is replaced afterwards, which costs more CPU time
+ * than that (docs/decisions/0032-spool.md). */
+#define COPIED_BYTES ((int64_t)16 << 20)
 
 static int make_file(struct query *q, int64_t bytes, struct error *err)
 {
@@ -32,12 +35,12 @@ static int divert(struct query *q, struct error *err)
 {
     if (make_file(q, FIRST_BYTES, err) < 0)
         return -1;
-    if (spool_room(q->file) == 0 && !extend(q, FIRST_BYTES)) /* an export's */
+    if (spool_room(q->file) - q->file_end < FIRST_BYTES && !extend(q, FIRST_BYTES)) /* what the ring holds has to fit in any case */
         return no_room(err);
     int fd = spool_fd_for_writing(q->file);
     if (fd < 0)
         return error_set(err, ERR_UNAVAILABLE, "the spool can't be used: %s", strerror(errno));
-    (void)pool_divert(q->pool, q->job, spool_fd(q->file), fd, spool_room(q->file), q->export != 0);
+    (void)pool_divert(q->pool, q->job, spool_fd(q->file), fd, q->file_end, spool_room(q->file), q->export != 0);
     close(fd);
     return 0;
 }
@@ -60,12 +63,22 @@ int query_spool_take(struct query *q, struct error *err)
     return 0;
 }
 
+/* An export is brought to disk, which only the worker can wait for. */
+static bool is_worth_a_worker(const struct query *q) { return q->export || q->file_end >= COPIED_BYTES; }
+
 int query_spool_move(struct query *q, struct error *err)
 {
-    /* The worker's part begins with the file. When there is little room, what is in the ring may still find some. */
-    if (q->file_end == 0 && pool_may_divert(q->job) && divert(q, err) == 0)
+    /* When there is little room, what is in the ring may still find some. */
+    if (is_worth_a_worker(q) && pool_may_divert(q->job) && divert(q, err) == 0)
         return 0;
     return query_spool_take(q, err);
+}
+
+int query_spool_follow(struct query *q, struct error *err)
+{
+    if (!is_worth_a_worker(q) || !pool_may_divert(q->job))
+        return query_spool_take(q, err);
+    return pool_waits_for_room(q->job) ? query_spool_move(q, err) : 0;
 }
 
 bool query_spool_look(struct query *q)

@@ -3,9 +3,11 @@
 #pragma once
 #include "front/query.h"
 
-/* There is much in the ring: has the worker go on in a file, or, where that is not to be, copies as query_spool_take. 0, also when the worker can't be
- * told just now; -1 with *err (spool_full, unavailable, internal), and all is as before. */
+/* There is much in the ring: copies it as query_spool_take, or, when the file is a long one already, has the worker go on there. 0, also when the
+ * worker can't be told just now; -1 with *err (spool_full, unavailable, internal), and all is as before. */
 int query_spool_move(struct query *q, struct error *err);
+/* There is something in the ring, and its client has not even taken what is in the file: as query_spool_move, the latter once the worker waits. */
+int query_spool_follow(struct query *q, struct error *err);
 /* Copies all that is ready in the ring into the file, made when there is none, and gives the ring back. 0, or -1 with *err: there is no room, or it
  * can't be written, and all is as before. */
 int query_spool_take(struct query *q, struct error *err);

@@ -55,7 +55,7 @@ struct link_data {
 struct link_spool {
     uint32_t type;
     uint32_t job;
-    uint64_t base;  /* the position that is byte 0 of the file (link/spool.h) */
+    uint64_t base;  /* the position that would be byte 0 of the file (link/spool.h) */
     uint64_t limit; /* the position up to which the file may be written */
     uint32_t sync;  /* 1: it must be on disk before END */
     uint32_t pad;

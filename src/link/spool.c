@@ -8,7 +8,7 @@
 bool spool_reader_start(struct spool_reader *r, const struct ring_reader *ring, uint64_t at)
 {
     /* What it said to have produced before stays produced, and no more than a ring can lie before the file's own part. */
-    if (at < ring->limit || at < r->base || at - r->base > RING_BYTES || at > r->limit)
+    if (at < ring->limit || at < ring->consumed || at - ring->consumed > RING_BYTES || at > r->limit)
         return false;
     r->at = r->produced = at;
     return true;

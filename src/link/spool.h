@@ -1,9 +1,9 @@
 /* A result that goes on in a file: what the ring's positions become there, and the front's checked view of a file that the worker writes.
  *
- * The front stops consuming at a position `base`, which becomes byte 0 of the file, and hands the file over. The worker goes on into the file
- * from the position `at` where it found the order; what lies between the two is in the ring still, and the front copies it. So byte x of the
- * ring's count is byte x - base of the file, whoever writes it. `limit` is how far the worker may write: the front accounts for that much before
- * it says so. Runs in front and worker. */
+ * The front stops consuming, and hands the file over. `base` is the position that would be byte 0 of the file: where the front stopped, less what
+ * it has written into the file before. The worker goes on into the file from the position `at` where it found the order; what lies between is in
+ * the ring still, and the front copies it. So byte x of the ring's count is byte x - base of the file, whoever writes it. `limit` is how far the
+ * worker may write: the front accounts for that much before it says so. Runs in front and worker. */
 #pragma once
 #include "link/ring.h"
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct spool_reader {
 
 static inline int64_t spool_offset(uint64_t base, uint64_t position) { return (int64_t)(position - base); }
 
-/* The worker says that it goes on in the file from `at`. False: that is impossible (`ring`: the reader that stands at base). */
+/* The worker says that it goes on in the file from `at`. False: that is impossible (`ring`: the reader that stands where the front stopped). */
 bool spool_reader_start(struct spool_reader *r, const struct ring_reader *ring, uint64_t at);
 /* The worker says that it has written up to `produced`; the file is asked. False: it lies. */
 bool spool_reader_refresh(struct spool_reader *r, uint64_t produced, int fd);

@@ -40,7 +40,7 @@ struct job_events {
     /* The job is over with job->error; job->worker is NULL already. */
     void (*failed)(struct job *job);
     /* The next three only for a job that was diverted (pool_divert), and NULL for those who never do. */
-    /* All of the result that there is, is in the file: byte 0 is the next one that the client gets. */
+    /* The worker goes on in the file; what was in the ring has been put in front of that. */
     void (*spooled)(struct job *job);
     /* The worker would like to write more than it may (pool_grant). */
     void (*want)(struct job *job);

@@ -94,9 +94,11 @@ void pool_release(struct pool *p, struct job *job);
 /* Bytes of the job's result were consumed by the client. */
 void pool_consumed(struct pool *p, struct job *job, size_t n);
 /* The job's result goes on in a file: `fd` is ours, `worker_fd` the worker's way to the same file (both stay the caller's; fd until the job is
- * over or released), which it may fill up to `bytes` (sync: and has to bring to disk at its end). False: it can't be now; nothing has changed. Afterwards nothing may be consumed from the ring;
- * events->spooled tells that the file has taken its place. It may never be called, when the result ends first: then all is in the ring. */
-bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes, bool sync);
+ * over or released), behind the `written` bytes that the caller has consumed from the ring and put there; it may become `bytes` long, which should
+ * be a ring more than that (sync: and the worker has to bring it to disk at its end). False: it can't be now; nothing has changed. Afterwards nothing
+ * may be consumed from the ring; events->spooled tells that the file has taken its place. It may never be called, when the result ends first:
+ * then the rest is in the ring. */
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t written, int64_t bytes, bool sync);
 /* Whether its worker may be given a file at all: a session's may not, since a worker that was given one gets no further job. Then what is in the
  * ring is for the front to copy. */
 bool pool_may_divert(const struct job *job);

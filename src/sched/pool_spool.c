@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <string.h>
 
-bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t bytes, bool sync)
+bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t written, int64_t bytes, bool sync)
 {
     struct pool_worker *w = job->worker;
     if (job->state != JOB_RUNNING || !w || w->state != POOL_BUSY || job->spool.phase != SPOOL_NONE || !pool_may_divert(job))
         return false;
-    uint64_t base = w->reader.consumed;
+    CHECK(written >= 0 && (uint64_t)written <= w->reader.consumed && written <= bytes);
+    uint64_t base = w->reader.consumed - (uint64_t)written;
     struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes, .sync = sync};
     if (link_send_fd(w->link_fd, &m, worker_fd) < 0)
         return false; /* full, or broken: the latter is found by its event */
@@ -85,7 +86,8 @@ bool pool_take_end(struct pool_worker *w, uint64_t produced)
 static int copy_rest(struct pool_worker *w)
 {
     size_t rest = ring_reader_ready(&w->reader);
-    int r = spool_write(w->job->spool.fd, ring_reader_data(&w->reader), rest, 0);
+    int64_t at = spool_offset(w->job->spool.reader.base, w->reader.consumed);
+    int r = spool_write(w->job->spool.fd, ring_reader_data(&w->reader), rest, at);
     int e = errno;
     (void)ring_reader_consume(&w->reader, rest);
     errno = e;

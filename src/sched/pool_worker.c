@@ -10,8 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Messages of one link handled in one turn of the loop: a chatty worker must not starve the others. */
+/* Messages of one link handled in one turn of the loop, and bytes of its ring sent or copied: a chatty worker must not starve the others. */
 #define MESSAGES_PER_TURN 32
+#define BYTES_PER_TURN RING_BYTES
 /* A worker that dies before it takes its job up costs the job nothing but another try; a second such death is no accident. */
 #define TRIES_MAX 2
 /* A query that takes longer is a long one to those that wait (fair.h). */
@@ -222,7 +223,8 @@ static void on_fail(struct pool_worker *w, const struct link_fail *m)
 
 void pool_worker_read(struct pool_worker *w)
 {
-    for (int i = 0; i < MESSAGES_PER_TURN && w->state != POOL_LOST; i++) {
+    uint64_t from = w->reader.consumed;
+    for (int i = 0; i < MESSAGES_PER_TURN && w->state != POOL_LOST && w->reader.consumed - from < BYTES_PER_TURN; i++) {
         union link_message m;
         int n = link_receive(w->link_fd, LINK_WORKER, w->state == POOL_BUSY ? LINK_BUSY : LINK_IDLE, &m);
         if (n < 0 && errno == EAGAIN)
@@ -360,6 +362,7 @@ void pool_consumed(struct pool *p, struct job *job, size_t n)
 {
     struct pool_worker *w = job->worker;
     job->bytes += n;
+    job->head_of_result_seen = true;
     pool_clock_goes_on(p, job);
     if (ring_reader_consume(&w->reader, n) && w->state == POOL_BUSY) {
         struct link_space m = {.type = LINK_SPACE, .job = job->id};

@@ -18,7 +18,7 @@ from lib.sql import BIG_RESULT, CROSS_JOIN, LEVENSHTEIN, ROWS_THEN_RUNAWAY
 from lib.wait import stays, wait_until
 
 # 10,000,000 bytes and some: many rings.
-LARGE = "SELECT i, md5(i::VARCHAR) AS h FROM range(250000) t(i)"
+LARGE = "SELECT i, md5(i::VARCHAR) AS h FROM range(500000) t(i)"  # beyond what the front copies itself
 
 
 def spool_roots():
@@ -53,7 +53,7 @@ class TestQueries:
         query_id = start(client, LARGE)
         assert wait_over(client, query_id)["state"] == "done"
         server.wait_metric("bulkhead_worker_deaths_total", before + 1, reason="retired")
-        assert fetch(client, query_id).json()["rows"] == 250000
+        assert fetch(client, query_id).json()["rows"] == 500000
 
     def test_a_small_one_costs_no_worker(self, server, client):
         deaths = server.metric("bulkhead_worker_deaths_total", reason="retired")
@@ -61,6 +61,13 @@ class TestQueries:
         for _ in range(5):
             assert result(client, "SELECT i FROM range(1000) t(i)").json()["rows"] == 1000
         assert sorted(server.worker_pids("pool")) == pids and server.metric("bulkhead_worker_deaths_total", reason="retired") == deaths
+
+    def test_nor_does_one_that_the_front_can_copy(self, server, client):
+        pids = sorted(server.worker_pids("pool"))
+        sql = "SELECT i, md5(i::VARCHAR) AS h FROM range(250000) t(i)"  # 10 MB, many times the ring
+        want = client.query(sql, format="csv").body
+        assert result(client, sql, format="csv").body == want
+        assert sorted(server.worker_pids("pool")) == pids
 
     def test_the_result_outlives_its_worker(self, server, client):
         query_id = start(client, LARGE, format="csv")

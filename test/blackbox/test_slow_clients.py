@@ -67,8 +67,9 @@ def test_what_was_taken_is_given_back_while_the_rest_waits(server, client):
     c.close()
 
 
-def test_a_result_that_fits_the_ring_lets_its_worker_go_too(server, client):
-    sql = "SELECT i, md5(i::VARCHAR) AS h FROM range(24000) t(i)"  # some 900 KB; more than the socket takes
+@pytest.mark.parametrize("rows", [24_000, 250_000], ids=["fits the ring", "10 MB"])
+def test_a_result_that_the_front_can_copy_costs_no_worker(server, client, rows):
+    sql = f"SELECT i, md5(i::VARCHAR) AS h FROM range({rows}) t(i)"  # some 900 KB are more than the socket takes
     pids = sorted(server.worker_pids("pool"))
     readers = [slow(client, sql, format="csv") for _ in range(6)]
     server.settle()
@@ -140,6 +141,30 @@ def test_http_1_0_gets_a_length_whatever_the_size(server, client):
         c.send_request("POST", "/v1/query", client.query_body(BIG_RESULT, {"format": "csv"}), [("Content-Type", "application/json")], "HTTP/1.0")
         response = c.read_response()
     assert int(response.headers["Content-Length"]) == len(want) and response.body == want
+
+
+def test_http_1_0_costs_no_worker_either(server, client):
+    sql = "SELECT i, md5(i::VARCHAR) AS h FROM range(250000) t(i)"
+    pids, want = sorted(server.worker_pids("pool")), client.query(sql, format="csv").body
+    with client.connect() as c:
+        c.send_request("POST", "/v1/query", client.query_body(sql, {"format": "csv"}), [("Content-Type", "application/json")], "HTTP/1.0")
+        response = c.read_response()
+    assert int(response.headers["Content-Length"]) == len(want) and response.body == want
+    assert sorted(server.worker_pids("pool")) == pids
+
+
+def test_a_slow_reader_gets_all_of_it_across_every_seam(server, client):
+    """Socket, what the front copied, what the worker wrote: read in steps, so that the client catches up and falls behind again."""
+    want = client.query(BIG_RESULT, format="csv").body
+    c = slow(client, BIG_RESULT, format="csv")
+    parts = []
+    while (size := int(c._until(b"\r\n"), 16)) > 0:
+        parts.append(c._exactly(size))
+        assert c._exactly(2) == b"\r\n"
+        if len(parts) < 40 and len(parts) % 4 == 0:
+            time.sleep(0.06)
+    assert b"".join(parts) == want
+    c.close()
 
 
 def test_in_a_session_it_waits_for_nobody_and_keeps_its_state(server, client):

@@ -44,6 +44,10 @@ static void the_turn_into_the_file_must_be_possible(void **state)
         {1000, 1000, 1000, 1000 + 2 * RING_BYTES, UINT64_MAX, false},
         {1000, 1000, 1000, 1200, 1201, false}, /* beyond what it may write */
         {UINT64_MAX - 100, UINT64_MAX - 100, UINT64_MAX - 50, UINT64_MAX, UINT64_MAX - 10, true},
+        /* The file has a beginning: the ring's part is measured from where the front stands. */
+        {1000, 5000, 5500, 1000 + 4 * RING_BYTES, 5000 + RING_BYTES, true},
+        {1000, 5000, 5500, 1000 + 4 * RING_BYTES, 5001 + RING_BYTES, false},
+        {1000, 5000, 5000, 1000 + 4 * RING_BYTES, 4999, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct ring_reader ring = {.consumed = rows[i].consumed, .limit = rows[i].known};
@@ -214,17 +218,19 @@ static void assert_file(struct world *w, uint64_t base, uint64_t upto)
 }
 
 /* The order as the worker gets it. */
-static struct link_spool divert(struct world *w, int64_t bytes)
+static struct link_spool divert_behind(struct world *w, int64_t written, int64_t bytes)
 {
     union link_message m;
     int fd = -1;
-    assert_true(pool_divert(w->pool, w->job, w->file, w->file, bytes, false));
+    assert_true(pool_divert(w->pool, w->job, w->file, w->file, written, bytes, false));
     assert_int_equal(link_receive_fd(w->link_fd, LINK_FRONT, LINK_BUSY, &m, &fd), 1);
     assert_int_equal(m.type, LINK_SPOOL);
     assert_true(fd >= 0);
     close(fd);
     return m.spool;
 }
+
+static struct link_spool divert(struct world *w, int64_t bytes) { return divert_behind(w, 0, bytes); }
 
 static void a_result_goes_on_in_the_file_without_a_gap(void **state)
 {
@@ -234,7 +240,7 @@ static void a_result_goes_on_in_the_file_without_a_gap(void **state)
     struct link_spool order = divert(w, 1 << 20);
     assert_int_equal(order.base, 300);
     assert_int_equal(order.limit, 300 + (1 << 20));
-    assert_false(pool_divert(w->pool, w->job, w->file, w->file, 1 << 20, false)); /* once */
+    assert_false(pool_divert(w->pool, w->job, w->file, w->file, 0, 1 << 20, false)); /* once */
     produce(w, 1200); /* it had not seen the order yet */
     say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1200});
     assert_int_equal(w->spooled, 1);
@@ -260,6 +266,42 @@ static void a_result_goes_on_in_the_file_without_a_gap(void **state)
     pool_died(w->pool, &(struct control_died){CONTROL_DIED, 1, DEATH_RETIRED, STOP_TERM, SIGTERM, 0});
     assert_int_equal(w->buried, 1);
     assert_null(pool_workers(w->pool));
+}
+
+static void what_the_front_has_written_stays_in_front(void **state)
+{
+    struct world *w = *state;
+    produce(w, 1000);
+    pool_consumed(w->pool, w->job, 300); /* by the client */
+    put(w, 300, 300, 700);
+    pool_consumed(w->pool, w->job, 400); /* into the file */
+    struct link_spool order = divert_behind(w, 400, 2 << 20);
+    assert_int_equal(order.base, 300);
+    assert_int_equal(order.limit, 300 + (2 << 20));
+    produce(w, 1200);
+    say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1200});
+    assert_int_equal(w->spooled, 1);
+    assert_file(w, 300, 1200);
+    put(w, 300, 1200, 5000);
+    say(w, &(struct link_end){.type = LINK_END, .job = w->id, .produced = 5000, .rows = 3});
+    assert_int_equal(w->end, 1);
+    assert_int_equal(pool_spooled_bytes(w->job), 4700);
+    assert_file(w, 300, 5000);
+    pool_died(w->pool, &(struct control_died){CONTROL_DIED, 1, DEATH_RETIRED, STOP_TERM, SIGTERM, 0});
+}
+
+/* What is in front of the file's own part is no room for a lie. */
+static void the_turn_can_t_be_before_what_the_front_has_taken(void **state)
+{
+    struct world *w = *state;
+    produce(w, 1000);
+    pool_consumed(w->pool, w->job, 700);
+    struct link_spool order = divert_behind(w, 700, 2 << 20);
+    assert_int_equal(order.base, 0);
+    say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 699});
+    assert_int_equal(w->spooled, 0);
+    assert_int_equal(w->replaced, 1);
+    assert_int_equal(w->reason, DEATH_LINK);
 }
 
 static void an_end_that_overtakes_the_order_leaves_all_in_the_ring(void **state)
@@ -403,6 +445,8 @@ int main(void)
         cmocka_unit_test(what_is_announced_must_be_in_the_file),
         cmocka_unit_test(writing_reports_a_file_that_must_not_grow),
         WITH_WORLD(a_result_goes_on_in_the_file_without_a_gap),
+        WITH_WORLD(what_the_front_has_written_stays_in_front),
+        WITH_WORLD(the_turn_can_t_be_before_what_the_front_has_taken),
         WITH_WORLD(an_end_that_overtakes_the_order_leaves_all_in_the_ring),
         WITH_WORLD(a_failure_after_the_turn_ends_the_job_and_the_worker),
         WITH_WORLD(the_clock_stands_while_a_grant_is_missing),
