@@ -3,7 +3,7 @@
  * Tenants that may start a job are on lists by level: what they hold (places, penalty) by their share. A bitmap finds the lowest level that
  * is not empty. A tenant is put at the end of its level's list whenever its level changes, which makes equals take turns. */
 #include "sched/fair.h"
-#include "sched/lengths.h"
+#include "sched/lines.h"
 
 #include <stdlib.h>
 
@@ -12,17 +12,12 @@
 #define LEVEL_UNIT 100 /* levels of one place at share 1 */
 /* While a background job waits and could start: after so many interactive ones it is its turn. */
 #define INTERACTIVE_IN_A_ROW 7
-/* While one that is known to take long waits: so many of the others go first. */
-#define SHORT_IN_A_ROW 3
 #define PENALTY_NS (10 * NS_PER_S) /* how long one place counts */
 #define PENALTY_MAX 4
 #define TICK_NS NS_PER_S
 
 _Static_assert(WORDS <= 32, "bits of the summary");
 _Static_assert(JOB_CLASSES == TENANT_CLASSES, "classes");
-
-enum line { LINE_SHORT, LINE_LONG };
-_Static_assert(LINE_LONG + 1 == TENANT_LINES, "lines");
 
 struct level_list {
     struct tenant *head, *tail;
@@ -173,40 +168,17 @@ static void added(struct fair *f, struct tenant *t, enum job_class c)
     place(f, t, false);
 }
 
-static void append(struct tenant *t, struct job *job, enum line line)
-{
-    struct job **head = &t->turns.waiting[job->class].line[line].head, **tail = &t->turns.waiting[job->class].line[line].tail;
-    job->fair_line = line;
-    job->fair_next = NULL;
-    job->fair_prev = *tail;
-    *(*tail ? &(*tail)->fair_next : head) = job;
-    *tail = job;
-}
-
-static void cut(struct tenant *t, struct job *job)
-{
-    struct job **head = &t->turns.waiting[job->class].line[job->fair_line].head, **tail = &t->turns.waiting[job->class].line[job->fair_line].tail;
-    *(job->fair_prev ? &job->fair_prev->fair_next : head) = job->fair_next;
-    *(job->fair_next ? &job->fair_next->fair_prev : tail) = job->fair_prev;
-    job->fair_next = job->fair_prev = NULL;
-}
-
 void fair_push(struct fair *f, struct job *job)
 {
     struct tenant *t = tenant_of(f, job);
-    append(t, job, lengths_is_long(f->lengths, job->text_key) ? LINE_LONG : LINE_SHORT);
+    lines_append(t, job, f->lengths);
     added(f, t, job->class);
 }
 
 void fair_push_front(struct fair *f, struct job *job)
 {
     struct tenant *t = tenant_of(f, job);
-    struct job **head = &t->turns.waiting[job->class].line[LINE_SHORT].head;
-    job->fair_line = LINE_SHORT;
-    job->fair_prev = NULL;
-    job->fair_next = *head;
-    *(*head ? &(*head)->fair_prev : &t->turns.waiting[job->class].line[LINE_SHORT].tail) = job;
-    *head = job;
+    lines_prepend(t, job, f->lengths);
     added(f, t, job->class);
 }
 
@@ -229,7 +201,7 @@ void fair_remove(struct fair *f, struct job *job)
 {
     struct tenant *t = tenant_of(f, job);
     enum job_class c = job->class;
-    cut(t, job);
+    lines_cut(t, job);
     CHECK(t->turns.waiting[c].count > 0);
     t->turns.waiting[c].count--;
     f->waiting--;
@@ -245,20 +217,6 @@ static bool background_may(const struct fair *f)
     return f->background_running < most;
 }
 
-/* The tenant's next one. What was found to take long since it came changes lines here, each job once. */
-static struct job *next_of(const struct fair *f, struct tenant *t, enum job_class c)
-{
-    struct job *first;
-    while ((first = t->turns.waiting[c].line[LINE_SHORT].head) && lengths_is_long(f->lengths, first->text_key)) {
-        cut(t, first);
-        append(t, first, LINE_LONG);
-    }
-    struct job *longer = t->turns.waiting[c].line[LINE_LONG].head;
-    bool turn = longer && (!first || t->turns.waiting[c].short_in_a_row >= SHORT_IN_A_ROW);
-    t->turns.waiting[c].short_in_a_row = turn || !longer ? 0 : t->turns.waiting[c].short_in_a_row + 1;
-    return turn ? longer : first;
-}
-
 struct job *fair_pop(struct fair *f)
 {
     struct tenant *interactive = lowest(&f->levels[JOB_INTERACTIVE]);
@@ -268,7 +226,7 @@ struct job *fair_pop(struct fair *f)
     bool turn = background && (!interactive || f->in_a_row >= INTERACTIVE_IN_A_ROW);
     f->in_a_row = turn || !background ? 0 : f->in_a_row + 1;
     struct tenant *t = turn ? background : interactive;
-    struct job *job = next_of(f, t, turn ? JOB_BACKGROUND : JOB_INTERACTIVE);
+    struct job *job = lines_next(t, turn ? JOB_BACKGROUND : JOB_INTERACTIVE, f->lengths);
     fair_remove(f, job);
     return job;
 }
@@ -307,10 +265,17 @@ void fair_ended(struct fair *f, struct job *job)
     note_active(f, t);
 }
 
-void fair_learn(struct fair *f, const struct job *job, bool took_long)
+void fair_identify(struct fair *f, struct job *job)
 {
-    if (f->lengths && job->text_key)
-        lengths_note(f->lengths, job->text_key, took_long);
+    job->text_key = f->lengths && job->sql_len ? lengths_key(tenant_of(f, job)->id, job->sql, job->sql_len) : 0;
+}
+
+enum length fair_length(const struct fair *f, const struct job *job) { return lengths_of(f->lengths, job->text_key); }
+
+void fair_learn(struct fair *f, const struct job *job, enum length took)
+{
+    if (f->lengths)
+        lengths_note(f->lengths, job->text_key, took);
 }
 
 void fair_set_places(struct fair *f, unsigned places) { f->places = places; }
@@ -402,9 +367,8 @@ struct job *fair_victim(struct fair *f, const struct job *newcomer)
     if (!longest || waiting_of(longest) <= waiting_of(tenant_of(f, newcomer)) + 1)
         return NULL;
     for (int c = JOB_BACKGROUND; c >= JOB_INTERACTIVE; c--)
-        for (int line = LINE_LONG; line >= LINE_SHORT; line--)
-            if (longest->turns.waiting[c].line[line].tail)
-                return longest->turns.waiting[c].line[line].tail;
+        if (longest->turns.waiting[c].count > 0)
+            return lines_newest(longest, (enum job_class)c);
     return NULL;
 }
 

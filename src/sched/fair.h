@@ -1,14 +1,14 @@
 /* Who is next: the jobs that wait, in an order that is fair between tenants. Knows tenants and jobs; no workers, no time but the penalties'.
  * Runs in the front.
  *
- * Fair means: a place goes to the tenant that holds the fewest places for its share, in turn among equals; within a tenant to the oldest job.
- * (within a tenant, a job whose text is not known to take long goes
- * before one that is, up to three times in a row.) So one tenant's thousand jobs delay another's one by no more than the next place that gets free, and a tenant with long jobs does not crowd out
+ * Fair means: a place goes to the tenant that holds the fewest places for its share, in turn among equals; within a tenant to the oldest job, but
+ * for texts that are known to be quick or to take long (lines.h). So one tenant's thousand jobs delay another's one by no more than the next place that gets free, and a tenant with long jobs does not crowd out
  * one with short ones. (Taking turns alone would give every other place to the long jobs, until they hold them all.)
  * Interactive jobs come before background ones; every eighth place is a background job's, if one waits, and one place is never theirs.
  * Every step takes constant time, whatever waits; only fair_victim looks at each tenant that has something here. */
 #pragma once
 #include "sched/job.h"
+#include "sched/lengths.h"
 
 struct fair;
 
@@ -16,8 +16,12 @@ struct fair;
 struct fair *fair_new(bool one_account);
 void fair_free(struct fair *f);
 
-/* A job is over: whether it took long is remembered for its text. */
-void fair_learn(struct fair *f, const struct job *job, bool took_long);
+/* What the job's text is known by, where that is of use. Before it is pushed or started. */
+void fair_identify(struct fair *f, struct job *job);
+/* How long its text takes. */
+enum length fair_length(const struct fair *f, const struct job *job);
+/* A job is over: how long it took is remembered for its text. */
+void fair_learn(struct fair *f, const struct job *job, enum length took);
 
 /* How many places there are: background jobs may have all but one of them, and always one. */
 void fair_set_places(struct fair *f, unsigned places);

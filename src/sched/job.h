@@ -99,7 +99,7 @@ struct job {
     struct job *next, *prev; /* the queue's or the running list's */
     struct job *fair_next, *fair_prev; /* fair.c's */
     uint8_t fair_line;
-    uint64_t text_key;       /* lengths_key of its text; 0: none */
+    uint64_t text_key;       /* what lengths.h knows its text by; 0: nothing is known or learnt of it */
     bool has_place;          /* counted as running there */
 };
 

@@ -1,6 +1,7 @@
 #include "sched/lengths.h"
 
 #define LOOKED_AT_BYTES 1024 /* of each end */
+#define BUSY_AT_MOST_US 100000 /* how long a busy machine keeps a quick query */
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo). No secret depends on it: whoever makes two texts collide is wrong about his own queries. */
 static uint64_t hash(uint64_t h, const void *data, size_t n)
@@ -23,13 +24,37 @@ uint64_t lengths_key(uint32_t tenant, const char *sql, size_t len)
     return h ? h : 1;
 }
 
-void lengths_note(struct lengths *l, uint64_t key, bool took_long)
+enum length lengths_judge(int64_t said_us, int64_t elapsed_us, int64_t cpu_us)
 {
-    uint64_t *slot = &l->long_text[key % LENGTHS_SLOTS];
-    if (took_long)
-        *slot = key;
-    else if (*slot == key)
-        *slot = 0;
+    bool quick = cpu_us > 0 ? cpu_us <= LENGTHS_QUICK_US && elapsed_us <= BUSY_AT_MOST_US : elapsed_us <= LENGTHS_LONG_US;
+    if (said_us <= LENGTHS_QUICK_US)
+        return quick ? LENGTH_QUICK : LENGTH_MIDDLING;
+    if (cpu_us > 0 && quick)
+        return LENGTH_QUICK;
+    return said_us <= LENGTHS_LONG_US ? LENGTH_MIDDLING : LENGTH_LONG;
 }
 
-bool lengths_is_long(const struct lengths *l, uint64_t key) { return l && key && l->long_text[key % LENGTHS_SLOTS] == key; }
+void lengths_note(struct lengths *l, uint64_t key, enum length took)
+{
+    enum length before = lengths_of(l, key), now = took;
+    if (!key)
+        return;
+    if (before == LENGTH_QUICK && took == LENGTH_MIDDLING)
+        now = LENGTH_QUICK;
+    else if (before == LENGTH_QUICK && took == LENGTH_LONG)
+        now = LENGTH_MIDDLING;
+    if (before != LENGTH_UNKNOWN)
+        l->text[before][key % LENGTHS_SLOTS] = 0;
+    if (now != LENGTH_UNKNOWN)
+        l->text[now][key % LENGTHS_SLOTS] = key;
+}
+
+enum length lengths_of(const struct lengths *l, uint64_t key)
+{
+    if (!l || !key)
+        return LENGTH_UNKNOWN;
+    for (enum length length = LENGTH_QUICK; length < LENGTHS; length++)
+        if (l->text[length][key % LENGTHS_SLOTS] == key)
+            return length;
+    return LENGTH_UNKNOWN;
+}

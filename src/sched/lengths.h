@@ -1,18 +1,33 @@
-/* Which texts take long: learnt from how long they took, so that a short query need not wait behind a row of long ones. A guess and no promise:
- * a text that was never seen counts as short. Knows hashes of texts; no job, no worker. Runs in the front. */
+/* How long texts take: learnt from how long they took, so that a short query need not wait behind a row of long ones. A guess and no promise.
+ * Knows hashes of texts; no job, no worker. Runs in the front. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define LENGTHS_SLOTS 4096 /* texts that are remembered; a newer one takes the place of an older one with the same slot */
+#define LENGTHS_SLOTS 4096 /* texts of each length that are remembered; a newer one takes the place of an older one with the same slot */
+
+#define LENGTHS_QUICK_US 2000
+#define LENGTHS_LONG_US 20000
+
+enum length {
+    LENGTH_UNKNOWN,  /* never seen, or forgotten */
+    LENGTH_QUICK,    /* it took LENGTHS_QUICK_US at most, and no more than LENGTHS_LONG_US since */
+    LENGTH_MIDDLING,
+    LENGTH_LONG,     /* more than LENGTHS_LONG_US the last time */
+    LENGTHS
+};
 
 struct lengths {
-    uint64_t long_text[LENGTHS_SLOTS]; /* keys of texts that took long the last time */
+    uint64_t text[LENGTHS][LENGTHS_SLOTS]; /* keys */
 };
 
 /* What a text of a tenant is known by. Never 0. Long texts are told apart by their length, their beginning and their end. */
 uint64_t lengths_key(uint32_t tenant, const char *sql, size_t len);
-void lengths_note(struct lengths *l, uint64_t key, bool took_long);
-/* l NULL: nothing is known. */
-bool lengths_is_long(const struct lengths *l, uint64_t key);
+/* How long a query took: `said_us` of execution by its worker's word, which alone makes it no quick one; `elapsed_us` since the worker was given it;
+ * `cpu_us` of CPU time, 0: unknown. With little CPU time it may be quick though the machine was busy, but not when it waited for long. */
+enum length lengths_judge(int64_t said_us, int64_t elapsed_us, int64_t cpu_us);
+/* It took so long this time. One that was quick until now has the benefit of the doubt: the machine may have been busy. Key 0: nothing is learnt. */
+void lengths_note(struct lengths *l, uint64_t key, enum length took);
+/* l NULL, key 0: nothing is known. */
+enum length lengths_of(const struct lengths *l, uint64_t key);

@@ -1,6 +1,5 @@
 /* Jobs on their way to a worker: admission, the queue, dispatch. In which order they go is fair.c's matter. Runs in the front. */
 #include "core/clock.h"
-#include "sched/lengths.h"
 #include "sched/pool_internal.h"
 
 #include <stdio.h>
@@ -190,7 +189,7 @@ int pool_submit(struct pool *p, struct job *job, struct error *err)
         p->last_job = 1;
     job->id = p->last_job;
     job->submitted_ns = clock_now_ns();
-    job->text_key = job->sql_len ? lengths_key(tenant_id(job), job->sql, job->sql_len) : 0;
+    fair_identify(p->fair, job);
     struct pool_worker *w;
     bool may_pass;
     while ((may_pass = fair_may_pass(p->fair, job)) && (w = pick(p, job))) {

@@ -39,7 +39,7 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
     pool_note_cpu(job);
     if (w) {
         if (job->stop_reason == STOP_FOR_NOTHING && err->code == ERR_TIMEOUT)
-            fair_learn(p->fair, job, true);
+            fair_learn(p->fair, job, LENGTH_LONG);
         pool_disarm(p, w);
         size_t rest = ring_reader_ready(&w->reader);
         if (rest)

@@ -15,8 +15,6 @@
 #define BYTES_PER_TURN RING_BYTES
 /* A worker that dies before it takes its job up costs the job nothing but another try; a second such death is no accident. */
 #define TRIES_MAX 2
-/* A query that takes longer is a long one to those that wait (fair.h). */
-#define LONG_US 20000
 
 int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int region_fd)
 {
@@ -184,7 +182,7 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     job->peak_memory_bytes = m->peak_memory_bytes;
     job->cache = m->cache;
     p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
-    fair_learn(p->fair, job, job->exec_us > LONG_US);
+    fair_learn(p->fair, job, lengths_judge(job->exec_us, most_us, job->cpu_us));
     w->state = POOL_DRAINING;
     job_set_state(job, JOB_DELIVERING);
     if (m->spent)

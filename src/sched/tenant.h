@@ -18,7 +18,7 @@ struct tenant_limits {
 };
 
 #define TENANT_CLASSES 2 /* enum job_class */
-#define TENANT_LINES 2
+#define TENANT_LINES 3
 
 struct job;
 
@@ -27,8 +27,10 @@ struct tenant_turns {
     struct {
         struct {
             struct job *head, *tail;    /* oldest first */
-        } line[TENANT_LINES];           /* its jobs of this class that wait: those that may be short, and those whose text is known to take long */
-        unsigned short_in_a_row;        /* that went first while a long one waited */
+        } line[TENANT_LINES];           /* its jobs of this class that wait: those whose text is known to be quick, those that may be short, and
+                                           those whose text is known to take long */
+        unsigned quick_in_a_row;        /* quick ones that went first while others waited */
+        unsigned short_in_a_row;        /* short ones that went first while a long one waited */
         unsigned count;
         int level;                      /* the list of tenants it is on; -1: none */
         struct tenant *prev, *next;     /* there */

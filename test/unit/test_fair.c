@@ -502,7 +502,7 @@ static void what_takes_long_lets_shorter_ones_pass(void **state)
     struct job *first = next(w);
     for (int i = 0; i < 5; i++)
         push_text(w, 0, 3);
-    fair_learn(w->fair, first, true);
+    fair_learn(w->fair, first, LENGTH_LONG);
     end(w, first);
     expect_texts(w, order, 9);
 }
@@ -512,12 +512,73 @@ static void what_was_short_the_last_time_is_short(void **state)
     static const uint64_t order[] = {7, 3};
     struct world *w = *state;
     struct job *j = push_text(w, 0, 7);
-    fair_learn(w->fair, j, true);
-    fair_learn(w->fair, j, false);
+    fair_learn(w->fair, j, LENGTH_LONG);
+    fair_learn(w->fair, j, LENGTH_MIDDLING);
     fair_remove(w->fair, j);
     push_text(w, 0, 7);
     push_text(w, 0, 3);
     expect_texts(w, order, 2);
+}
+
+static void what_is_forgotten_is_unknown(void **state)
+{
+    (void)state;
+    struct lengths *l = calloc(1, sizeof *l);
+    assert_non_null(l);
+    lengths_note(l, 0, LENGTH_LONG);
+    assert_int_equal(lengths_of(l, 0), LENGTH_UNKNOWN);
+    lengths_note(l, 8, LENGTH_QUICK);
+    lengths_note(l, 8 + LENGTHS_SLOTS, LENGTH_LONG); /* another length's slots */
+    assert_int_equal(lengths_of(l, 8), LENGTH_QUICK);
+    assert_int_equal(lengths_of(l, 8 + LENGTHS_SLOTS), LENGTH_LONG);
+    lengths_note(l, 8 + 2 * LENGTHS_SLOTS, LENGTH_QUICK);
+    assert_int_equal(lengths_of(l, 8), LENGTH_UNKNOWN);
+    assert_int_equal(lengths_of(l, 8 + 2 * LENGTHS_SLOTS), LENGTH_QUICK);
+    assert_int_equal(lengths_of(NULL, 8), LENGTH_UNKNOWN);
+    assert_int_equal(lengths_judge(LENGTHS_QUICK_US, LENGTHS_QUICK_US, 0), LENGTH_QUICK);
+    assert_int_equal(lengths_judge(LENGTHS_LONG_US, LENGTHS_LONG_US, 0), LENGTH_MIDDLING);
+    assert_int_equal(lengths_judge(LENGTHS_LONG_US + 1, LENGTHS_LONG_US + 1, 0), LENGTH_LONG);
+    free(l);
+}
+
+/* 5 is quick: seven of it pass, then one of the others has its turn, and of those every fourth is a long one. */
+static void quick_ones_pass_and_nothing_waits_for_ever(void **state)
+{
+    struct world *w = *state;
+    struct job *j = push_text(w, 0, 5);
+    fair_learn(w->fair, j, LENGTH_QUICK);
+    fair_remove(w->fair, j);
+    j = push_text(w, 0, 7);
+    fair_learn(w->fair, j, LENGTH_LONG);
+    for (int i = 0; i < 4; i++)
+        push_text(w, 0, 3);
+    for (int i = 0; i < 40; i++)
+        push_text(w, 0, 5);
+    for (int i = 0; i < 45; i++) {
+        j = next(w);
+        uint64_t expected = i % 8 != 7 ? 5 : i == 31 ? 7 : 3;
+        if (j->text_key != expected)
+            fail_msg("number %d is %d", i, (int)j->text_key);
+        end(w, j);
+    }
+    assert_null(fair_pop(w->fair));
+}
+
+static void a_job_whose_text_turned_out_quick_or_long_changes_lines(void **state)
+{
+    struct world *w = *state;
+    struct job *one[3];
+    one[0] = push_text(w, 0, 7);
+    one[1] = push_text(w, 0, 5);
+    one[2] = push_text(w, 0, 9);
+    push_text(w, 0, 7);
+    push_text(w, 0, 5);
+    fair_learn(w->fair, one[0], LENGTH_LONG);
+    fair_learn(w->fair, one[1], LENGTH_QUICK);
+    fair_learn(w->fair, one[2], LENGTH_MIDDLING);
+    /* The 5 behind the 9 is found to be quick only when the 9 has gone. */
+    static const uint64_t found[] = {5, 9, 5, 7, 7};
+    expect_texts(w, found, 5);
 }
 
 static void one_account_keeps_its_order(void **state)
@@ -527,7 +588,7 @@ static void one_account_keeps_its_order(void **state)
     for (int i = 0; i < 8; i++)
         own.tenant[i] = w->tenant[i];
     struct job *j = push_text(&own, -1, 7);
-    fair_learn(own.fair, j, true);
+    fair_learn(own.fair, j, LENGTH_LONG);
     push_text(&own, -1, 3);
     expect_texts(&own, order, 2);
     for (unsigned i = 0; i < own.count; i++)
@@ -561,6 +622,9 @@ int main(void)
         TEST(figures_name_who_is_here),
         TEST(what_takes_long_lets_shorter_ones_pass),
         TEST(what_was_short_the_last_time_is_short),
+        TEST(what_is_forgotten_is_unknown),
+        TEST(quick_ones_pass_and_nothing_waits_for_ever),
+        TEST(a_job_whose_text_turned_out_quick_or_long_changes_lines),
         TEST(one_account_keeps_its_order),
         TEST(a_hundred_thousand_random_steps_lose_nothing),
     };

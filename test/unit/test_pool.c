@@ -628,6 +628,60 @@ static void a_death_of_nobody_and_nonsense_are_ignored(void **state)
     assert_int_equal(pool_count(w->pool).idle, 1);
 }
 
+/* ---- how long texts take ---- */
+
+/* Runs a job of that text, which says to have taken `exec_us`, `elapsed_ms` after its start. */
+static enum length learnt_from(struct world *w, int64_t exec_us, int64_t elapsed_ms)
+{
+    struct job *j = submit(w);
+    uint32_t id = take(w, 1);
+    j->started_ns = clock_now_ns() - elapsed_ms * NS_PER_MS;
+    j->cpu_from_ns = INT64_MAX; /* nothing is known of its CPU time */
+    say_end(w, 1, id, 0, exec_us);
+    enum length length = fair_length(w->pool->fair, j);
+    job_set_state(j, JOB_DONE);
+    pool_release(w->pool, j);
+    job_free(j);
+    return length;
+}
+
+static void a_text_is_quick_until_it_takes_long(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    assert_int_equal(learnt_from(w, 1000, 1), LENGTH_QUICK);
+    assert_int_equal(learnt_from(w, 10000, 11), LENGTH_QUICK);
+    assert_int_equal(learnt_from(w, 30000, 31), LENGTH_MIDDLING); /* once is an accident */
+    assert_int_equal(learnt_from(w, 30000, 31), LENGTH_LONG);
+    assert_int_equal(learnt_from(w, 10000, 11), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 10000, 11), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 30000, 31), LENGTH_LONG);
+    assert_int_equal(learnt_from(w, 1000, 1), LENGTH_QUICK);
+}
+
+/* A worker taken over could have all its texts pass others'. */
+static void quick_is_not_the_worker_s_word_alone(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    assert_int_equal(learnt_from(w, 0, 5000), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 0, 5000), LENGTH_MIDDLING);
+}
+
+static void a_lane_s_pool_needs_no_key_of_the_text(void **state)
+{
+    struct world *w = *state;
+    struct pool_options o = {.queue_length = 2, .queue_timeout_ms = 1000, .one_account = true};
+    struct pool *shared = w->pool;
+    w->pool = pool_new(w->base, w->page, w->nudge_fd, &o, on_replace, w, &w->log);
+    struct job *j = submit(w);
+    assert_int_equal(j->text_key, 0);
+    pool_cancel(w->pool, j, STOP_FOR_CANCEL);
+    job_free(j);
+    pool_free(w->pool);
+    w->pool = shared;
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -651,6 +705,9 @@ int main(void)
         TEST(what_does_not_fit_a_worker_is_refused),
         TEST(trouble_without_a_worker_is_told_at_once),
         TEST(a_death_of_nobody_and_nonsense_are_ignored),
+        TEST(a_text_is_quick_until_it_takes_long),
+        TEST(quick_is_not_the_worker_s_word_alone),
+        TEST(a_lane_s_pool_needs_no_key_of_the_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
