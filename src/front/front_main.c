@@ -183,6 +183,9 @@ static void on_message(struct front *f, const union control_message *m, const in
         if (pool_add(f->pool, &m->assign, fds[0], fds[1]) < 0)
             log_event(&f->log, LOG_ERROR, "worker_unusable", LOG_I("worker", m->assign.worker), LOG_S("why", strerror(errno)));
         break;
+    case CONTROL_SLOT:
+        pool_give_slot(f->pool, m->slot.worker, m->slot.slot);
+        break;
     case CONTROL_DIED:
         pool_died(f->pool, &m->died);
         break;

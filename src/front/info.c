@@ -125,8 +125,10 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     uint32_t kind = atomic_load(&c->kind);
     const struct pool_worker *pw = find_worker(f, id);
     static const char *const pool_text[] = {[POOL_IDLE] = "idle", [POOL_BUSY] = "busy", [POOL_DRAINING] = "delivering", [POOL_LOST] = "dying"};
-    /* One that gets no further job is as good as gone, though the supervisor may not have sent it off yet. */
-    const char *text = state == WORKER_POOL && pw ? pool_text[pw->doomed && !pw->job ? POOL_LOST : pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
+    /* One that gets no further job is as good as gone, though the supervisor may not have sent it off yet. A spare that we have is one while it
+     * does nothing. */
+    bool ours = pw && (state == WORKER_POOL || (pw->short_lane && state == WORKER_SPARE && (pw->doomed || pw->state != POOL_IDLE)));
+    const char *text = ours ? pool_text[pw->doomed && !pw->job ? POOL_LOST : pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
     bool pool = kind == WORKER_KIND_POOL, spare = pool && (state == WORKER_SPARE || state == WORKER_STARTING);
     struct proc_figures p;
     proc_read(pid, &p);

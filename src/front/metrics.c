@@ -83,7 +83,8 @@ static void put_workers(struct buf *b, const struct front *f)
     buf_printf(b, "bulkhead_workers{state=\"idle\"} %u\nbulkhead_workers{state=\"busy\"} %u\nbulkhead_workers{state=\"draining\"} %u\n",
                c.idle, c.busy, c.draining);
     buf_printf(b, "bulkhead_workers{state=\"starting\"} %u\nbulkhead_workers{state=\"spare\"} %u\nbulkhead_workers{state=\"dying\"} %u\n",
-               by_state[WORKER_STARTING], by_state[WORKER_SPARE], by_state[WORKER_DYING]);
+               by_state[WORKER_STARTING], by_state[WORKER_SPARE] - (c.working_spares < by_state[WORKER_SPARE] ? c.working_spares : by_state[WORKER_SPARE]),
+               by_state[WORKER_DYING]);
     put_one(b, "bulkhead_queue_length", "gauge", "Queries waiting for a worker.", c.queued);
     put_one(b, "bulkhead_queue_limit", "gauge", "The most that may wait (limits.queue_length).", (uint64_t)f->cfg->limits.queue_length);
 }

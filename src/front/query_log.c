@@ -49,7 +49,8 @@ static void add_result(struct line *l, const struct query *q)
         add(l, LOG_I("spill_bytes", (int64_t)j->spill_bytes));
         add(l, LOG_I("peak_memory_bytes", (int64_t)j->peak_memory_bytes));
     }
-    add(l, LOG_I("worker", j->slot));
+    if (j->slot >= 0)
+        add(l, LOG_I("worker", j->slot));
     if (j->state == JOB_DONE || j->state == JOB_DELIVERING)
         add(l, LOG_S("cache", cache[j->cache < 3 ? j->cache : 0]));
 }

@@ -28,6 +28,9 @@ static struct rule rule_of(uint32_t type)
         r.bytes = sizeof(struct control_assign);
         r.fds = 2;
         break;
+    case CONTROL_SLOT:
+        r.bytes = sizeof(struct control_slot);
+        break;
     case CONTROL_DIED:
         r.bytes = sizeof(struct control_died);
         break;

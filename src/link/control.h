@@ -90,6 +90,14 @@ struct control_assign {
     uint32_t want; /* the request it answers; 0: it is for the pool */
     uint32_t supersedes; /* a worker of the pool that goes as soon as it is free; 0: none */
     uint64_t version; /* of the database file that it has open (publish/identity.h); 0: none */
+    uint32_t short_lane; /* 1: it has no slot, and is a spare that may run a quick query now and then */
+    uint32_t pad;
+};
+struct control_slot {
+    uint32_t type;
+    uint32_t worker;
+    uint32_t slot;
+    uint32_t pad;
 };
 struct control_want {
     uint32_t type;
@@ -187,6 +195,7 @@ struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD, COMMIT,
 union control_message {
     uint32_t type;
     struct control_assign assign;
+    struct control_slot slot;
     struct control_died died;
     struct control_start_failed start_failed;
     struct control_replace replace;

@@ -2,13 +2,10 @@
  *
  * Tenants that may start a job are on lists by level: what they hold (places, penalty) by their share. A bitmap finds the lowest level that
  * is not empty. A tenant is put at the end of its level's list whenever its level changes, which makes equals take turns. */
-#include "sched/fair.h"
-#include "sched/lines.h"
+#include "sched/fair_internal.h"
 
 #include <stdlib.h>
 
-#define LEVELS 2048
-#define WORDS (LEVELS / 64)
 #define LEVEL_UNIT 100 /* levels of one place at share 1 */
 /* While a background job waits and could start: after so many interactive ones it is its turn. */
 #define INTERACTIVE_IN_A_ROW 7
@@ -16,34 +13,7 @@
 #define PENALTY_MAX 4
 #define TICK_NS NS_PER_S
 
-_Static_assert(WORDS <= 32, "bits of the summary");
 _Static_assert(JOB_CLASSES == TENANT_CLASSES, "classes");
-
-struct level_list {
-    struct tenant *head, *tail;
-};
-
-struct levels {
-    struct level_list list[LEVELS];
-    uint64_t filled[WORDS];
-    uint32_t words; /* which words of `filled` are not 0 */
-    unsigned tenants;
-};
-
-struct fair {
-    struct levels levels[JOB_CLASSES];
-    struct tenant *own;      /* of jobs without a tenant */
-    bool one_account;        /* all are its */
-    struct lengths *lengths; /* NULL with one account: its jobs keep their order */
-    struct tenant *active;
-    struct tenant *parked, *last_parked; /* in the order in which they were parked */
-    unsigned parked_count;
-    unsigned waiting, background_running, places, in_a_row;
-    int64_t now_ns;          /* of the last tick */
-    uint64_t penalized;      /* penalties given, ever */
-    int64_t forgiven_ns;     /* penalties given until then count no more */
-    bool penalties;          /* some active tenant has one */
-};
 
 struct fair *fair_new(bool one_account)
 {
@@ -66,21 +36,19 @@ void fair_free(struct fair *f)
     free(f);
 }
 
-static struct tenant *tenant_of(const struct fair *f, const struct job *job) { return job->tenant && !f->one_account ? job->tenant : f->own; }
-
 /* ---- levels ---- */
 
-static void unlist(struct fair *f, struct tenant *t, int c)
+static void unlist(struct fair *f, struct tenant *t, enum list list)
 {
-    struct levels *l = &f->levels[c];
-    int level = t->turns.waiting[c].level;
+    struct levels *l = &f->levels[list];
+    int level = t->turns.listed[list].level;
     if (level < 0)
         return;
-    struct tenant *prev = t->turns.waiting[c].prev, *next = t->turns.waiting[c].next;
-    *(prev ? &prev->turns.waiting[c].next : &l->list[level].head) = next;
-    *(next ? &next->turns.waiting[c].prev : &l->list[level].tail) = prev;
-    t->turns.waiting[c].prev = t->turns.waiting[c].next = NULL;
-    t->turns.waiting[c].level = -1;
+    struct tenant *prev = t->turns.listed[list].prev, *next = t->turns.listed[list].next;
+    *(prev ? &prev->turns.listed[list].next : &l->list[level].head) = next;
+    *(next ? &next->turns.listed[list].prev : &l->list[level].tail) = prev;
+    t->turns.listed[list].prev = t->turns.listed[list].next = NULL;
+    t->turns.listed[list].level = -1;
     l->tenants--;
     if (l->list[level].head)
         return;
@@ -89,12 +57,12 @@ static void unlist(struct fair *f, struct tenant *t, int c)
         l->words &= ~(UINT32_C(1) << level / 64);
 }
 
-static void list(struct fair *f, struct tenant *t, int c, int level)
+static void enlist(struct fair *f, struct tenant *t, enum list list, int level)
 {
-    struct levels *l = &f->levels[c];
-    t->turns.waiting[c].level = level;
-    t->turns.waiting[c].prev = l->list[level].tail;
-    *(l->list[level].tail ? &l->list[level].tail->turns.waiting[c].next : &l->list[level].head) = t;
+    struct levels *l = &f->levels[list];
+    t->turns.listed[list].level = level;
+    t->turns.listed[list].prev = l->list[level].tail;
+    *(l->list[level].tail ? &l->list[level].tail->turns.listed[list].next : &l->list[level].head) = t;
     l->list[level].tail = t;
     l->filled[level / 64] |= UINT64_C(1) << level % 64;
     l->words |= UINT32_C(1) << level / 64;
@@ -109,7 +77,7 @@ static struct tenant *lowest(const struct levels *l)
     return l->list[word * 64 + __builtin_ctzll(l->filled[word])].head;
 }
 
-static unsigned penalty_places(const struct fair *f, const struct tenant *t)
+unsigned fair_penalty_places(const struct fair *f, const struct tenant *t)
 {
     int64_t left = t->turns.penalty_until_ns - f->now_ns;
     return left > 0 && t->turns.penalty_given_ns > f->forgiven_ns ? (unsigned)((left + PENALTY_NS - 1) / PENALTY_NS) : 0;
@@ -118,23 +86,30 @@ static unsigned penalty_places(const struct fair *f, const struct tenant *t)
 static int level_of(const struct fair *f, const struct tenant *t)
 {
     uint64_t share = t->limits.share > 0 ? (uint64_t)t->limits.share : 1;
-    uint64_t level = (uint64_t)(t->turns.running + penalty_places(f, t)) * LEVEL_UNIT / share;
+    uint64_t level = (uint64_t)(t->turns.running + fair_penalty_places(f, t)) * LEVEL_UNIT / share;
     return level < LEVELS ? (int)level : LEVELS - 1;
 }
 
 static bool at_limit(const struct tenant *t) { return t->limits.concurrency > 0 && t->turns.running >= t->limits.concurrency; }
 
+static bool has_waiting(const struct fair *f, const struct tenant *t, enum list list)
+{
+    if (list != LIST_QUICK)
+        return t->turns.waiting[list].count > 0;
+    return lines_has_quick(t, JOB_INTERACTIVE) && f->now_ns >= t->turns.distrust_until_ns;
+}
+
 /* Puts the tenant on the lists where it belongs now. `moved`: behind its equals even if its level is the same. */
 static void place(struct fair *f, struct tenant *t, bool moved)
 {
     int level = level_of(f, t);
-    for (int c = 0; c < JOB_CLASSES; c++) {
-        bool may = t->turns.waiting[c].count > 0 && !t->turns.parked && !at_limit(t);
-        if (may && t->turns.waiting[c].level == level && !moved)
+    for (enum list list = 0; list < LISTS; list++) {
+        bool may = has_waiting(f, t, list) && !t->turns.parked && !at_limit(t);
+        if (may && t->turns.listed[list].level == level && !moved)
             continue;
-        unlist(f, t, c);
+        unlist(f, t, list);
         if (may)
-            list(f, t, c, level);
+            enlist(f, t, list, level);
     }
 }
 
@@ -150,7 +125,7 @@ static void note_active(struct fair *f, struct tenant *t)
         if (f->active)
             f->active->turns.prev_active = t;
         f->active = t;
-        f->penalties |= t->turns.penalty_until_ns > 0;
+        f->penalties |= t->turns.penalty_until_ns > 0 || t->turns.distrust_until_ns > 0;
     } else {
         *(t->turns.prev_active ? &t->turns.prev_active->turns.next_active : &f->active) = t->turns.next_active;
         if (t->turns.next_active)
@@ -170,14 +145,14 @@ static void added(struct fair *f, struct tenant *t, enum job_class c)
 
 void fair_push(struct fair *f, struct job *job)
 {
-    struct tenant *t = tenant_of(f, job);
+    struct tenant *t = fair_tenant_of(f, job);
     lines_append(t, job, f->lengths);
     added(f, t, job->class);
 }
 
 void fair_push_front(struct fair *f, struct job *job)
 {
-    struct tenant *t = tenant_of(f, job);
+    struct tenant *t = fair_tenant_of(f, job);
     lines_prepend(t, job, f->lengths);
     added(f, t, job->class);
 }
@@ -199,7 +174,7 @@ static void unpark_one(struct fair *f, struct tenant *t)
 
 void fair_remove(struct fair *f, struct job *job)
 {
-    struct tenant *t = tenant_of(f, job);
+    struct tenant *t = fair_tenant_of(f, job);
     enum job_class c = job->class;
     lines_cut(t, job);
     CHECK(t->turns.waiting[c].count > 0);
@@ -231,9 +206,29 @@ struct job *fair_pop(struct fair *f)
     return job;
 }
 
+struct job *fair_pop_quick(struct fair *f)
+{
+    struct tenant *t;
+    while ((t = lowest(&f->levels[LIST_QUICK]))) {
+        struct job *job = lines_quick(t, JOB_INTERACTIVE, f->lengths);
+        if (job) {
+            fair_remove(f, job);
+            return job;
+        }
+        place(f, t, false); /* none of them is quick any more */
+    }
+    return NULL;
+}
+
+bool fair_has_room(const struct fair *f, const struct job *job)
+{
+    const struct tenant *t = fair_tenant_of(f, job);
+    return !at_limit(t) && !t->turns.parked;
+}
+
 bool fair_may_pass(const struct fair *f, const struct job *job)
 {
-    const struct tenant *t = tenant_of(f, job);
+    const struct tenant *t = fair_tenant_of(f, job);
     if (at_limit(t) || t->turns.parked || f->levels[JOB_INTERACTIVE].tenants > 0)
         return false;
     /* Background jobs that wait though a worker is free wait for their own limit, not for this one. */
@@ -243,7 +238,7 @@ bool fair_may_pass(const struct fair *f, const struct job *job)
 
 void fair_started(struct fair *f, struct job *job)
 {
-    struct tenant *t = tenant_of(f, job);
+    struct tenant *t = fair_tenant_of(f, job);
     CHECK(!job->has_place);
     job->has_place = true;
     t->turns.running++;
@@ -254,7 +249,7 @@ void fair_started(struct fair *f, struct job *job)
 
 void fair_ended(struct fair *f, struct job *job)
 {
-    struct tenant *t = tenant_of(f, job);
+    struct tenant *t = fair_tenant_of(f, job);
     if (!job->has_place)
         return;
     job->has_place = false;
@@ -265,26 +260,13 @@ void fair_ended(struct fair *f, struct job *job)
     note_active(f, t);
 }
 
-void fair_identify(struct fair *f, struct job *job)
-{
-    job->text_key = f->lengths && job->sql_len ? lengths_key(tenant_of(f, job)->id, job->sql, job->sql_len) : 0;
-}
-
-enum length fair_length(const struct fair *f, const struct job *job) { return lengths_of(f->lengths, job->text_key); }
-
-void fair_learn(struct fair *f, const struct job *job, enum length took)
-{
-    if (f->lengths)
-        lengths_note(f->lengths, job->text_key, took);
-}
-
 void fair_set_places(struct fair *f, unsigned places) { f->places = places; }
 
 /* ---- parking ---- */
 
 void fair_park(struct fair *f, struct job *of)
 {
-    struct tenant *t = tenant_of(f, of);
+    struct tenant *t = fair_tenant_of(f, of);
     if (t->turns.parked)
         return;
     t->turns.parked = true;
@@ -310,7 +292,7 @@ unsigned fair_parked(const struct fair *f) { return f->parked_count; }
 
 void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
 {
-    struct tenant *t = tenant_of(f, of);
+    struct tenant *t = fair_tenant_of(f, of);
     bool more = t->turns.penalty_until_ns > now_ns && t->turns.penalty_given_ns > f->forgiven_ns;
     int64_t until = (more ? t->turns.penalty_until_ns : now_ns) + PENALTY_NS;
     t->turns.penalty_until_ns = until < now_ns + PENALTY_MAX * PENALTY_NS ? until : now_ns + PENALTY_MAX * PENALTY_NS;
@@ -323,6 +305,15 @@ void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
 }
 
 uint64_t fair_penalties(const struct fair *f) { return f->penalized; }
+
+void fair_distrust(struct fair *f, const struct job *job, int64_t until_ns)
+{
+    struct tenant *t = fair_tenant_of(f, job);
+    if (until_ns > t->turns.distrust_until_ns)
+        t->turns.distrust_until_ns = until_ns;
+    f->penalties = true;
+    place(f, t, false);
+}
 
 void fair_forgive(struct fair *f, int64_t now_ns)
 {
@@ -340,7 +331,7 @@ void fair_tick(struct fair *f, int64_t now_ns)
     f->penalties = false;
     for (struct tenant *t = f->active; t; t = t->turns.next_active) {
         place(f, t, false);
-        f->penalties |= penalty_places(f, t) > 0;
+        f->penalties |= fair_penalty_places(f, t) > 0 || t->turns.distrust_until_ns > f->now_ns;
     }
 }
 
@@ -355,8 +346,8 @@ void fair_limits_changed(struct fair *f)
 static unsigned waiting_of(const struct tenant *t) { return t->turns.waiting[JOB_INTERACTIVE].count + t->turns.waiting[JOB_BACKGROUND].count; }
 
 unsigned fair_waiting(const struct fair *f) { return f->waiting; }
-unsigned fair_waiting_of(const struct fair *f, const struct job *job) { return waiting_of(tenant_of(f, job)); }
-bool fair_at_its_limit(const struct fair *f, const struct job *job) { return at_limit(tenant_of(f, job)); }
+unsigned fair_waiting_of(const struct fair *f, const struct job *job) { return waiting_of(fair_tenant_of(f, job)); }
+bool fair_at_its_limit(const struct fair *f, const struct job *job) { return at_limit(fair_tenant_of(f, job)); }
 
 struct job *fair_victim(struct fair *f, const struct job *newcomer)
 {
@@ -364,7 +355,7 @@ struct job *fair_victim(struct fair *f, const struct job *newcomer)
     for (const struct tenant *t = f->active; t; t = t->turns.next_active)
         if (!longest || waiting_of(t) > waiting_of(longest))
             longest = t;
-    if (!longest || waiting_of(longest) <= waiting_of(tenant_of(f, newcomer)) + 1)
+    if (!longest || waiting_of(longest) <= waiting_of(fair_tenant_of(f, newcomer)) + 1)
         return NULL;
     for (int c = JOB_BACKGROUND; c >= JOB_INTERACTIVE; c--)
         if (longest->turns.waiting[c].count > 0)
@@ -375,7 +366,7 @@ struct job *fair_victim(struct fair *f, const struct job *newcomer)
 void fair_each(const struct fair *f, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx)
 {
     for (const struct tenant *t = f->active; t; t = t->turns.next_active) {
-        struct fair_figures figures = {t->name, waiting_of(t), t->turns.running, penalty_places(f, t)};
+        struct fair_figures figures = {t->name, waiting_of(t), t->turns.running, fair_penalty_places(f, t)};
         fn(ctx, &figures);
     }
 }

@@ -23,6 +23,16 @@ enum length fair_length(const struct fair *f, const struct job *job);
 /* A job is over: how long it took is remembered for its text. */
 void fair_learn(struct fair *f, const struct job *job, enum length took);
 
+/* The job waits or runs from now on (also when it did so before); it does not any more. */
+void fair_entered(struct fair *f, struct job *job);
+void fair_left(struct fair *f, struct job *job);
+/* Does another job with the same text wait or run? Seldom true though none does. */
+bool fair_is_here(const struct fair *f, const struct job *job);
+/* The job's tenant is not trusted to have quick queries until then: fair_pop_quick passes it over. */
+void fair_distrust(struct fair *f, const struct job *job, int64_t until_ns);
+/* It is trusted; with a text that nobody knows only when it has not cost a worker lately. */
+bool fair_trusts(const struct fair *f, const struct job *job, int64_t now_ns);
+
 /* How many places there are: background jobs may have all but one of them, and always one. */
 void fair_set_places(struct fair *f, unsigned places);
 
@@ -33,6 +43,10 @@ void fair_push_front(struct fair *f, struct job *job);
 void fair_remove(struct fair *f, struct job *job);
 /* Takes out the job whose turn it is; NULL: none waits that may start. */
 struct job *fair_pop(struct fair *f);
+/* Takes out the quick one whose turn it is among the interactive ones that are known to be; NULL: none of them waits that may start. */
+struct job *fair_pop_quick(struct fair *f);
+/* Its tenant may have one more running, and is not parked. */
+bool fair_has_room(const struct fair *f, const struct job *job);
 /* May a job that has just come start at once: its tenant has room, and nobody waits before it? */
 bool fair_may_pass(const struct fair *f, const struct job *job);
 

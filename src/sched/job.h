@@ -101,6 +101,8 @@ struct job {
     uint8_t fair_line;
     uint64_t text_key;       /* what lengths.h knows its text by; 0: nothing is known or learnt of it */
     bool has_place;          /* counted as running there */
+    bool is_here;            /* counted there as waiting or running, by its text */
+    bool on_short_lane;      /* it was started there */
 };
 
 struct job *job_new(void);

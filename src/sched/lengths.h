@@ -20,6 +20,7 @@ enum length {
 
 struct lengths {
     uint64_t text[LENGTHS][LENGTHS_SLOTS]; /* keys */
+    uint32_t here[LENGTHS_SLOTS];          /* how many jobs with such a text wait or run; several texts may share one */
 };
 
 /* What a text of a tenant is known by. Never 0. Long texts are told apart by their length, their beginning and their end. */

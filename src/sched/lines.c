@@ -79,6 +79,10 @@ struct job *lines_next(struct tenant *t, enum job_class c, const struct lengths 
     return turn ? longer : shorter;
 }
 
+struct job *lines_quick(struct tenant *t, enum job_class c, const struct lengths *lengths) { return first_of(t, c, LINE_QUICK, lengths); }
+
+bool lines_has_quick(const struct tenant *t, enum job_class c) { return t->turns.waiting[c].line[LINE_QUICK].head != NULL; }
+
 struct job *lines_newest(const struct tenant *t, enum job_class c)
 {
     for (int line = LINE_LONG; line >= LINE_QUICK; line--)

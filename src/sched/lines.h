@@ -12,5 +12,9 @@ void lines_prepend(struct tenant *t, struct job *job, const struct lengths *leng
 void lines_cut(struct tenant *t, struct job *job);
 /* Whose turn it is; it stays in its line. NULL: none waits. */
 struct job *lines_next(struct tenant *t, enum job_class c, const struct lengths *lengths);
+/* The first of those that are known to be quick; it stays there. NULL: none waits. */
+struct job *lines_quick(struct tenant *t, enum job_class c, const struct lengths *lengths);
+/* Is there one that was known to be quick when it came to its line? */
+bool lines_has_quick(const struct tenant *t, enum job_class c);
 /* The one that loses least by giving way: the newest of those that take longest. NULL: none waits. */
 struct job *lines_newest(const struct tenant *t, enum job_class c);

@@ -138,6 +138,7 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
     fair_tick(p->fair, now_ns);
     pool_expire_queue(p, now_ns);
     pool_memory_look(p);
+    pool_short_lane_dispatch(p);
     struct job *next;
     for (struct job *j = p->running.head; j; j = next) {
         next = j->next;
@@ -145,24 +146,20 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
     }
 }
 
+static void count(const struct pool_worker *w, struct pool_counts *c)
+{
+    unsigned *const by_state[] = {[POOL_IDLE] = &c->idle, [POOL_BUSY] = &c->busy, [POOL_DRAINING] = &c->draining, [POOL_LOST] = &c->lost};
+    if (w->short_lane && w->state == POOL_IDLE)
+        return;
+    ++*by_state[w->state];
+    c->working_spares += w->short_lane && (w->state == POOL_BUSY || w->state == POOL_DRAINING);
+}
+
 struct pool_counts pool_count(const struct pool *p)
 {
     struct pool_counts c = {.queued = fair_waiting(p->fair), .background = p->queue[JOB_BACKGROUND].count};
     for (const struct pool_worker *w = p->workers; w; w = w->next)
-        switch (w->state) {
-        case POOL_IDLE:
-            c.idle++;
-            break;
-        case POOL_BUSY:
-            c.busy++;
-            break;
-        case POOL_DRAINING:
-            c.draining++;
-            break;
-        case POOL_LOST:
-            c.lost++;
-            break;
-        }
+        count(w, &c);
     return c;
 }
 

@@ -18,6 +18,7 @@ struct pool_worker {
     bool served; /* a job, for served_tenant at last */
     uint32_t served_tenant;
     bool stale;  /* to be replaced when free */
+    bool short_lane; /* a spare: it has no slot, and gets quick queries only (pool_short_lane.c) */
     uint64_t version; /* of the database file it has open; 0: none */
     bool spooled; /* it was sent a descriptor: no further job */
     int link_fd;
@@ -48,7 +49,8 @@ struct pool_options {
 };
 
 struct pool_counts {
-    unsigned idle, busy, draining, lost;
+    unsigned idle, busy, draining, lost; /* a spare counts only while it works */
+    unsigned working_spares;
     unsigned queued, background; /* all that wait; those of them that nobody waits for */
 };
 
@@ -64,6 +66,8 @@ void pool_limits_changed(struct pool *p);
 
 /* A worker from the supervisor; takes both fds. 0, or -1 when its region can't be mapped (fds closed). */
 int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int region_fd);
+/* The worker of the short lane has a slot from now on. */
+void pool_give_slot(struct pool *p, uint32_t worker, uint32_t slot);
 /* A worker is gone: its job fails with what fits, or runs again when it was never taken up. */
 void pool_died(struct pool *p, const struct control_died *m);
 /* Workers can't be started (text says why), or can again (empty text). Without any worker, queued jobs fail at once. */

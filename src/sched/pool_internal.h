@@ -17,7 +17,8 @@ struct pool {
     void *ctx;
     struct log *log;
     struct pool_worker *workers;
-    struct pool_worker *idle; /* the one that worked last first */
+    struct pool_worker *idle; /* the one that worked last first; never the short lane's */
+    struct pool_worker *short_lane; /* idle or not; NULL: none that may get jobs */
     unsigned serving;    /* workers that get jobs, idle or not */
     unsigned replacing;  /* asked for, so that a tenant gets a worker of its own */
     struct fair *fair;
@@ -35,6 +36,21 @@ void job_list_remove(struct job_list *l, struct job *job);
 
 /* Gives queued jobs to idle workers. */
 void pool_dispatch(struct pool *p);
+/* Hands a job that the caller has found to fit to an idle worker. False: the worker turned out to be gone. */
+bool pool_start(struct pool *p, struct pool_worker *w, struct job *job);
+/* Whether the worker has room for it; false with *err. */
+bool pool_fits(const struct pool_worker *w, const struct job *job, struct error *err);
+
+/* pool_short_lane.c */
+/* The worker of the short lane, if this job, which has just come, may run there now; NULL. */
+struct pool_worker *pool_short_lane_for(struct pool *p, const struct job *job);
+/* Gives quick jobs that wait to the short lane. */
+void pool_short_lane_dispatch(struct pool *p);
+/* A worker that is, or was, on the short lane has changed. */
+void pool_short_lane_noted(struct pool *p);
+/* A job has left its worker: was it right there? */
+void pool_short_lane_over(struct pool *p, const struct job *job);
+
 /* The job waits from now on; first: before its tenant's others. */
 void pool_enqueue(struct pool *p, struct job *job, bool first);
 void pool_expire_queue(struct pool *p, int64_t now_ns);

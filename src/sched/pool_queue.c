@@ -27,7 +27,7 @@ static size_t url_bytes(const struct job *job) { return job->url ? strlen(job->u
 static size_t request_bytes(const struct job *job) { return job->sql_len + job->params_len + url_bytes(job); }
 
 /* The submitter has checked the sizes against the configuration; a worker of the time before a reload may have less room. */
-static bool fits(const struct pool_worker *w, const struct job *job, struct error *err)
+bool pool_fits(const struct pool_worker *w, const struct job *job, struct error *err)
 {
     if (request_bytes(job) <= w->ring.request_bytes)
         return true;
@@ -37,8 +37,7 @@ static bool fits(const struct pool_worker *w, const struct job *job, struct erro
     return false;
 }
 
-/* Hands a job that fits to an idle worker. False: the worker turned out to be gone. */
-static bool start(struct pool *p, struct pool_worker *w, struct job *job)
+bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
 {
     memcpy(w->ring.request, job->sql, job->sql_len);
     if (job->params_len)
@@ -72,7 +71,8 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     p->announce_reset = false;
     job->started_ns = now;
     job->worker = w;
-    job->slot = (int)w->slot;
+    job->slot = w->short_lane ? -1 : (int)w->slot;
+    job->on_short_lane = w->short_lane;
     job->version = w->version;
     job->cpu_from_ns = pool_cpu_ns(w);
     pool_memory_begin(job);
@@ -83,6 +83,7 @@ static bool start(struct pool *p, struct pool_worker *w, struct job *job)
     w->served_tenant = tenant_id(job);
     pool_worker_noted(w);
     fair_started(p->fair, job);
+    fair_entered(p->fair, job);
     w->queries++;
     atomic_store_explicit(&p->page->cell[w->cell].queries, w->queries, memory_order_relaxed);
     if (job->state == JOB_QUEUED)
@@ -118,7 +119,7 @@ void pool_dispatch(struct pool *p)
             continue;
         }
         struct pool_worker *w = pick(p, job);
-        if (w && fits(w, job, &err) && start(p, w, job))
+        if (w && pool_fits(w, job, &err) && pool_start(p, w, job))
             continue;
         fair_push_front(p->fair, job); /* it did not start after all */
         if (!w)
@@ -128,6 +129,7 @@ void pool_dispatch(struct pool *p)
         else
             pool_worker_doom(w, DEATH_LINK);
     }
+    pool_short_lane_dispatch(p);
 }
 
 /* When a place may be free: from what jobs took lately, or from how long those that run are at it already. Seconds, 1 to 60. */
@@ -193,9 +195,14 @@ int pool_submit(struct pool *p, struct job *job, struct error *err)
     struct pool_worker *w;
     bool may_pass;
     while ((may_pass = fair_may_pass(p->fair, job)) && (w = pick(p, job))) {
-        if (!fits(w, job, err))
+        if (!pool_fits(w, job, err))
             return -1;
-        if (start(p, w, job))
+        if (pool_start(p, w, job))
+            return 0;
+        pool_worker_doom(w, DEATH_LINK);
+    }
+    while ((w = pool_short_lane_for(p, job))) {
+        if (pool_start(p, w, job))
             return 0;
         pool_worker_doom(w, DEATH_LINK);
     }
@@ -212,6 +219,7 @@ void pool_enqueue(struct pool *p, struct job *job, bool first)
     job->queue_deadline_ns = clock_now_ns() + p->opts.queue_timeout_ms * NS_PER_MS;
     job_set_state(job, JOB_QUEUED);
     job_list_push(&p->queue[job->class], job);
+    fair_entered(p->fair, job);
     if (first)
         fair_push_front(p->fair, job);
     else

@@ -27,6 +27,12 @@ void pool_stopped_error(const struct job *job, enum stop_stage stage, struct err
     ret->stopped_by = stage;
 }
 
+/* Whatever ended it: it has computed for long, or for as long as it may. */
+static bool took_long(const struct job *job, const struct error *err)
+{
+    return (job->stop_reason == STOP_FOR_NOTHING && err->code == ERR_TIMEOUT) || job->cpu_us > LENGTHS_LONG_US;
+}
+
 void pool_fail(struct pool *p, struct job *job, const struct error *err)
 {
     struct pool_worker *w = job->worker;
@@ -34,11 +40,13 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
     job_list_remove(was_queued ? &p->queue[job->class] : &p->running, job);
     if (was_queued)
         fair_remove(p->fair, job);
+    fair_left(p->fair, job);
     job->finished_ns = clock_now_ns();
     job->error = *err;
     pool_note_cpu(job);
     if (w) {
-        if (job->stop_reason == STOP_FOR_NOTHING && err->code == ERR_TIMEOUT)
+        pool_short_lane_over(p, job);
+        if (took_long(job, err))
             fair_learn(p->fair, job, LENGTH_LONG);
         pool_disarm(p, w);
         size_t rest = ring_reader_ready(&w->reader);

@@ -33,12 +33,13 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
     w->kind = (enum worker_kind)m->kind;
     w->pid = m->pid;
     w->version = m->version;
+    w->short_lane = m->short_lane;
     w->link_fd = link_fd;
     w->reader.ring = &w->ring;
     w->pool = p;
     w->next = p->workers;
     p->workers = w;
-    p->replacing -= p->replacing > 0;
+    p->replacing -= p->replacing > 0 && !w->short_lane;
     pool_worker_noted(w);
     w->event = event_new(p->base, link_fd, EV_READ | EV_PERSIST, pool_worker_readable, w);
     CHECK(w->event && event_add(w->event, NULL) == 0);
@@ -51,7 +52,9 @@ int pool_add(struct pool *p, const struct control_assign *m, int link_fd, int re
 void pool_worker_noted(struct pool_worker *w)
 {
     struct pool *p = w->pool;
-    bool serves = !w->doomed && w->state != POOL_LOST, idle = serves && w->state == POOL_IDLE;
+    bool serves = !w->doomed && w->state != POOL_LOST && !w->short_lane, idle = serves && w->state == POOL_IDLE;
+    if (w->short_lane)
+        pool_short_lane_noted(p);
     if (serves != w->counted) {
         w->counted = serves;
         p->serving += serves ? 1 : -1u;
@@ -129,8 +132,12 @@ static void on_data(struct pool_worker *w, uint32_t job_id)
         pool_worker_doom(w, DEATH_LINK);
         return;
     }
+    bool first = !job->head_of_result_seen;
+    struct pool *p = w->pool;
     job->head_of_result_seen = true;
     job->events->data(job);
+    if (first) /* from now on it is a result that others wait behind */
+        pool_short_lane_dispatch(p);
 }
 
 int64_t pool_cpu_ns(const struct pool_worker *w)
@@ -154,8 +161,10 @@ void pool_note_cpu(struct job *job)
 static void leave_running(struct pool *p, struct job *job)
 {
     job_list_remove(&p->running, job);
+    fair_left(p->fair, job);
     job->finished_ns = clock_now_ns();
     pool_note_cpu(job);
+    pool_short_lane_over(p, job);
     if (job->worker)
         pool_disarm(p, job->worker);
 }

@@ -12,8 +12,8 @@ struct tenant *tenant_new(uint32_t id, const char *name, const struct tenant_lim
     t->id = id;
     t->refs = 1;
     t->limits = *limits;
-    for (int c = 0; c < TENANT_CLASSES; c++)
-        t->turns.waiting[c].level = -1;
+    for (int list = 0; list < TENANT_LISTS; list++)
+        t->turns.listed[list].level = -1;
     snprintf(t->name, sizeof t->name, "%s", name);
     return t;
 }

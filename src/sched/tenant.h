@@ -19,6 +19,7 @@ struct tenant_limits {
 
 #define TENANT_CLASSES 2 /* enum job_class */
 #define TENANT_LINES 3
+#define TENANT_LISTS 3 /* a class each, and those who have a quick one waiting */
 
 struct job;
 
@@ -32,10 +33,13 @@ struct tenant_turns {
         unsigned quick_in_a_row;        /* quick ones that went first while others waited */
         unsigned short_in_a_row;        /* short ones that went first while a long one waited */
         unsigned count;
+    } waiting[TENANT_CLASSES];
+    struct {
         int level;                      /* the list of tenants it is on; -1: none */
         struct tenant *prev, *next;     /* there */
-    } waiting[TENANT_CLASSES];
+    } listed[TENANT_LISTS];
     unsigned running;
+    int64_t distrust_until_ns;          /* it had the short lane for long */
     bool parked;
     struct tenant *next_parked;
     bool active;                        /* something waits or runs */

@@ -154,6 +154,12 @@ void database_swap_step(struct supervisor *s)
     bool old = false, empty = false;
     if (!d->swapping || d->proven != d->epoch || s->front.control_fd < 0)
         return;
+    struct worker *lane = short_lane(s);
+    if (lane && is_old(s, lane)) { /* there is another one when all is done */
+        old = true;
+        if (!lane->retiring)
+            (void)retire_when_free(s, lane);
+    }
     for (int i = 0; i < s->slots; i++) {
         struct worker *w = s->slot[i];
         empty |= !w;

@@ -36,6 +36,7 @@ struct worker {
     uint64_t version;        /* of it (publish/identity.h) */
     bool written;            /* a writer: it says that its file is written, closed and verified */
     bool retiring;           /* the front was told to let it go when it is free */
+    bool short_lane;         /* a spare that the front has, for quick queries (short_lane.c) */
     struct ladder ladder;
     int64_t job_seen_ns;     /* when ladder.job was first seen */
     bool doomed;
@@ -212,8 +213,10 @@ bool listen_is_loopback(const char *listen);
 /* workers.c */
 /* Starts one; NULL with *err. `set` and `want` are for those that are not the pool's. */
 struct worker *workers_spawn(struct supervisor *s, enum worker_kind kind, const char *set, struct want *want, struct error *err);
-/* Hands a ready worker to the front, for a slot (kind POOL, want 0) or a want. */
+/* Hands a ready worker to the front, for a slot, the short lane (kind POOL, slot -1, want 0) or a want. */
 bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want);
+/* A worker that the front has without a slot gets this one, which is empty. */
+void workers_take_slot(struct worker *w, int slot);
 /* Puts a spare into the slot of a worker that goes when it is free. */
 bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare);
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
@@ -228,6 +231,18 @@ unsigned workers_ready(const struct supervisor *s);
 /* They can't be started, and why: logged, and told to the front. */
 void workers_start_failed(struct supervisor *s, const char *why);
 void workers_try_later(struct supervisor *s); /* fills again after a while that doubles with each failure */
+
+/* The oldest ready one that may serve; NULL: none. */
+struct worker *workers_oldest_spare(const struct supervisor *s);
+
+/* short_lane.c: the spare that the front has. */
+struct worker *short_lane(const struct supervisor *s); /* NULL: none */
+/* It counts as one of the spares that are wanted. */
+bool short_lane_is_spare(const struct worker *w);
+/* A spare is left over for it: the front is given it. */
+void short_lane_open(struct supervisor *s);
+/* Its worker takes an empty slot. False: there is none that may. */
+bool short_lane_promote(struct supervisor *s, int slot);
 
 /* deaths.c: a worker's pidfd is readable: it is reaped, its death told and counted, and all that it had given back. */
 void deaths_pid_ready(evutil_socket_t fd, short what, void *worker);

@@ -20,7 +20,7 @@ static void set_state(struct worker *w, enum worker_state state)
     struct control_cell *c = &w->sup->page->cell[w->cell];
     atomic_store(&c->slot, (uint32_t)(w->slot < 0 ? 0 : w->slot));
     atomic_store(&c->kind, w->kind);
-    atomic_store(&c->state, state);
+    atomic_store(&c->state, w->short_lane && state == WORKER_POOL ? WORKER_SPARE : state);
 }
 
 struct worker *workers_find(struct supervisor *s, uint32_t id)
@@ -254,12 +254,14 @@ bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kin
     struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = slot < 0 ? 0 : (uint32_t)slot,
                                .pid = w->ends.child.pid, .kind = kind, .request_bytes = w->ends.request_bytes, .want = want,
                                .supersedes = slot >= 0 && s->slot[slot] ? s->slot[slot]->id : 0,
-                               .version = w->version};
+                               .version = w->version, .short_lane = kind == WORKER_KIND_POOL && slot < 0};
     enum worker_kind before = w->kind;
     w->kind = kind;
+    w->short_lane = m.short_lane;
     set_state(w, WORKER_POOL); /* before the front hears of it: what it then tells of it is in the page */
     if (!front_send(s, &m, (int[]){w->ends.link_fd, w->ends.region_fd}, 2)) {
         w->kind = before;
+        w->short_lane = false;
         set_state(w, WORKER_SPARE);
         return false;
     }
@@ -273,6 +275,14 @@ bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kin
     return true;
 }
 
+void workers_take_slot(struct worker *w, int slot)
+{
+    w->short_lane = false;
+    w->slot = slot;
+    w->sup->slot[slot] = w;
+    set_state(w, WORKER_POOL);
+}
+
 bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare)
 {
     int slot = old->slot;
@@ -283,8 +293,8 @@ bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *
     return true;
 }
 
-/* The oldest of those that have the newest file. */
-static struct worker *oldest_spare(const struct supervisor *s)
+/* Of those that have the newest file. */
+struct worker *workers_oldest_spare(const struct supervisor *s)
 {
     struct worker *best = NULL;
     for (struct worker *w = s->workers; w; w = w->next) {
@@ -304,15 +314,15 @@ void workers_fill(struct supervisor *s)
     for (int i = 0; i < s->slots; i++) {
         if (s->slot[i])
             continue;
-        struct worker *w = s->front.child.pidfd >= 0 ? oldest_spare(s) : NULL;
-        if (!w || !workers_assign(s, w, WORKER_KIND_POOL, i, 0))
+        struct worker *w = s->front.child.pidfd >= 0 ? workers_oldest_spare(s) : NULL;
+        if ((!w || !workers_assign(s, w, WORKER_KIND_POOL, i, 0)) && !short_lane_promote(s, i))
             missing++;
     }
     if (s->announced) /* at the start the workers that are waited for have the machine to themselves */
         missing += database_spares(s);
     for (const struct worker *w = s->workers; w; w = w->next)
         missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && database_is_current(w) &&
-                   (w->state == WORKER_STARTING || w->state == WORKER_SPARE);
+                   (w->state == WORKER_STARTING || w->state == WORKER_SPARE || short_lane_is_spare(w));
     /* While starts fail, one at a time tries whether they work again. */
     if (s->spawn_backoff.failures > 0 && missing > 1)
         missing = 1;
@@ -324,6 +334,7 @@ void workers_fill(struct supervisor *s)
     while (missing-- > 0 && spawn(s))
         ;
     database_swap_step(s);
+    short_lane_open(s);
     dedicated_fill(s);
     supervisor_announce(s);
 }
@@ -344,6 +355,7 @@ void workers_doom(struct worker *w, enum death_reason reason)
     ladder_terminate(&w->ladder, &w->ends.child, &g, clock_now_ns());
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
+    w->short_lane = false;
     set_state(w, w->state == WORKER_STARTING ? WORKER_STARTING : WORKER_DYING);
 }
 

@@ -229,10 +229,10 @@ def test_a_short_query_does_not_wait_behind_a_row_of_bulky_ones(items):
 
 
 def test_a_thousand_clients_at_a_kilobyte_a_second(items):
-    """They hold results and no worker; the front does not grow with them; others are served. Most results fit the ring and are moved by the front;
-    each 25th goes on in a file by the worker's hand, which costs that worker's process."""
+    """They hold results and no worker; the front does not grow with them; others are served. Most results fit the ring; each 25th
+    is copied from there piece by piece, and each 100th goes on in its file by the worker's hand, which costs that worker's process."""
     def sql_of(i):
-        return f"SELECT i, md5(i::VARCHAR) AS h FROM range({40000 if i % 25 == 0 else 24000}) t(i)"
+        return f"SELECT i, md5(i::VARCHAR) AS h FROM range({450000 if i % 100 == 0 else 40000 if i % 25 == 0 else 24000}) t(i)"
 
     sql = sql_of(0)
     with Server(items, set={"limits.queue_length": MANY, "limits.queue_timeout": "300s", "pool.overcommit": "yes"}) as s:

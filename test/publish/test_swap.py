@@ -12,6 +12,7 @@ from lib import proc
 from lib.client import Cut, new_id
 from lib.db import killed_writer
 from lib.server import BULKHEAD, clean_environment, run_cli
+from lib.sql import ROWS_THEN_RUNAWAY
 from lib.wait import stays, wait_until
 
 SMALL = ["--set", "admin.memory_limit=128MB", "--set", "admin.threads=1"]
@@ -116,6 +117,29 @@ class TestPublished:
         assert not load.wrong
         assert server.client.rows("SELECT count(*) FROM t") == [[13]]
         server.settle()
+
+    def test_the_spare_that_runs_quick_queries_is_exchanged_too(self, start, db):
+        server = start(db, set={"pool.workers": 1})
+        server.settle()
+
+        def pin():
+            mine = new_id()
+            c = server.client.start_query(ROWS_THEN_RUNAWAY, headers={"Bulkhead-Query-Id": mine}, timeout="120s", format="csv")
+            server.wait_running(mine)
+            wait_until(lambda: server.client.get(f"/v1/queries/{mine}").json()["bytes"] > 0, "no row has left")
+            return c
+
+        with pin():
+            for _ in range(3):
+                assert server.client.rows("SELECT count(*) FROM t") == [[10]]
+            (old,) = server.worker_pids("spare")
+            publish(db, "INSERT INTO t VALUES (100)")
+            wait_until(lambda: proc.is_gone(old), "a query could still see the old file there")
+        server.wait_log("database_swapped")
+        server.settle()
+        with pin():
+            assert server.client.rows("SELECT count(*) FROM t") == [[11]]
+            assert server.workers("spare")[0]["queries"] == 1
 
     def test_a_running_query_ends_on_the_file_it_began_with(self, start, db):
         server = start(db, set={"pool.workers": 1})

@@ -22,6 +22,7 @@ static const struct {
     int fds;
 } table[] = {
     {CONTROL_ASSIGN, sizeof(struct control_assign), false, 2},
+    {CONTROL_SLOT, sizeof(struct control_slot), false, 0},
     {CONTROL_DIED, sizeof(struct control_died), false, 0},
     {CONTROL_START_FAILED, sizeof(struct control_start_failed), false, 0},
     {CONTROL_LAYERS, sizeof(struct control_layers), false, 0},

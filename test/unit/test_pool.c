@@ -7,9 +7,7 @@
 
 #include <cmocka.h>
 
-#include "core/clock.h"
-#include "core/fd.h"
-#include "sched/pool_internal.h"
+#include "pool_fixture.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -17,162 +15,6 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define REQUEST_BYTES ((size_t)131072)
-#define WORKERS_MAX 4
-
-struct fake {
-    int link_fd; /* the worker's end */
-    struct ring ring;
-};
-
-struct world {
-    struct event_base *base;
-    struct control_page *page;
-    int page_fd, nudge_fd;
-    struct log log;
-    struct pool *pool;
-    struct fake worker[WORKERS_MAX + 1]; /* by id */
-    unsigned data, end, failed;
-    struct error last;
-    uint32_t replaced[16];
-    enum death_reason replaced_for[16];
-    unsigned replaced_count;
-};
-
-static void on_data(struct job *job) { ((struct world *)job->owner)->data++; }
-static void on_end(struct job *job) { ((struct world *)job->owner)->end++; }
-static void on_failed(struct job *job)
-{
-    struct world *w = job->owner;
-    w->failed++;
-    w->last = job->error;
-}
-static const struct job_events events = {on_data, on_end, on_failed};
-
-static void on_replace(void *ctx, uint32_t worker, enum death_reason reason)
-{
-    struct world *w = ctx;
-    assert_true(w->replaced_count < 16);
-    w->replaced[w->replaced_count] = worker;
-    w->replaced_for[w->replaced_count++] = reason;
-}
-
-static int setup(void **state)
-{
-    struct world *w = calloc(1, sizeof *w);
-    assert_non_null(w);
-    w->log = (struct log){.level = LOG_ERROR, .role = "front"};
-    w->base = event_base_new();
-    w->page_fd = fd_memory("page", sizeof(struct control_page));
-    w->page = control_map(w->page_fd);
-    w->nudge_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    assert_true(w->base && w->page && w->nudge_fd >= 0);
-    struct pool_options o = {.queue_length = 2, .queue_timeout_ms = 1000, .inline_bytes = 1000};
-    w->pool = pool_new(w->base, w->page, w->nudge_fd, &o, on_replace, w, &w->log);
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *w = *state;
-    pool_free(w->pool);
-    for (int i = 1; i <= WORKERS_MAX; i++)
-        if (w->worker[i].ring.shared) {
-            close(w->worker[i].link_fd);
-            ring_unmap(&w->worker[i].ring);
-        }
-    event_base_free(w->base);
-    close(w->page_fd);
-    close(w->nudge_fd);
-    free(w);
-    return 0;
-}
-
-static void add_worker_with(struct world *w, uint32_t id, size_t request_bytes)
-{
-    int pair[2], region = ring_create(request_bytes);
-    struct fake *f = &w->worker[id];
-    assert_true(region >= 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    assert_int_equal(ring_map(region, request_bytes, true, &f->ring), 0);
-    f->link_fd = pair[1];
-    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = id, .cell = id, .pid = 1000 + (int)id, .request_bytes = request_bytes};
-    assert_int_equal(pool_add(w->pool, &m, pair[0], region), 0);
-}
-
-static void add_worker(struct world *w, uint32_t id) { add_worker_with(w, id, REQUEST_BYTES); }
-
-static struct job *job_with(struct world *w, size_t sql_len)
-{
-    struct job *j = job_new();
-    j->sql = malloc(sql_len + 1);
-    assert_non_null(j->sql);
-    memset(j->sql, 'x', sql_len);
-    j->sql_len = sql_len;
-    j->timeout_ms = 30000;
-    j->events = &events;
-    j->owner = w;
-    memcpy(j->query_id, "11111111-1111-4111-8111-111111111111", QUERY_ID_BYTES);
-    return j;
-}
-
-static struct job *submit(struct world *w)
-{
-    struct job *j = job_with(w, 8);
-    struct error err;
-    assert_int_equal(pool_submit(w->pool, j, &err), 0);
-    return j;
-}
-
-static int submit_fails(struct world *w, size_t sql_len, struct error *err)
-{
-    struct job *j = job_with(w, sql_len);
-    int r = pool_submit(w->pool, j, err);
-    job_free(j);
-    return r;
-}
-
-/* The worker reads its order and takes it up. */
-static uint32_t take(struct world *w, uint32_t id)
-{
-    union link_message m;
-    assert_int_equal(link_receive(w->worker[id].link_fd, LINK_FRONT, LINK_IDLE, &m), 1);
-    assert_int_equal(m.type, LINK_RUN);
-    atomic_store(&w->worker[id].ring.shared->taken, m.run.job);
-    return m.run.job;
-}
-
-static bool has_order(struct world *w, uint32_t id)
-{
-    char byte;
-    return recv(w->worker[id].link_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-static void say(struct world *w, uint32_t id, const void *message)
-{
-    assert_int_equal(link_send(w->worker[id].link_fd, message), 0);
-    event_base_loop(w->base, EVLOOP_NONBLOCK);
-}
-
-static void say_end(struct world *w, uint32_t id, uint32_t job, uint64_t produced, int64_t exec_us)
-{
-    say(w, id, &(struct link_end){.type = LINK_END, .job = job, .produced = produced, .rows = 1, .exec_us = exec_us});
-}
-
-static void die(struct world *w, uint32_t id, enum death_reason reason, enum stop_stage stage, int signal)
-{
-    pool_died(w->pool, &(struct control_died){CONTROL_DIED, id, reason, stage, signal, 0});
-}
-
-static const struct pool_worker *worker_of(struct world *w, uint32_t id)
-{
-    const struct pool_worker *pw = pool_workers(w->pool);
-    while (pw && pw->id != id)
-        pw = pw->next;
-    return pw;
-}
 
 /* ---- job states ---- */
 
@@ -630,13 +472,14 @@ static void a_death_of_nobody_and_nonsense_are_ignored(void **state)
 
 /* ---- how long texts take ---- */
 
-/* Runs a job of that text, which says to have taken `exec_us`, `elapsed_ms` after its start. */
-static enum length learnt_from(struct world *w, int64_t exec_us, int64_t elapsed_ms)
+/* Runs a job of that text, which says to have taken `exec_us`, `elapsed_ms` after its start, and has had so much CPU time (0: nobody knows). */
+static enum length learnt_from(struct world *w, int64_t exec_us, int64_t elapsed_ms, int64_t cpu_us)
 {
     struct job *j = submit(w);
     uint32_t id = take(w, 1);
     j->started_ns = clock_now_ns() - elapsed_ms * NS_PER_MS;
-    j->cpu_from_ns = INT64_MAX; /* nothing is known of its CPU time */
+    j->cpu_from_ns = INT64_MAX; /* the clock of no process of ours */
+    j->cpu_us = cpu_us;
     say_end(w, 1, id, 0, exec_us);
     enum length length = fair_length(w->pool->fair, j);
     job_set_state(j, JOB_DONE);
@@ -649,14 +492,22 @@ static void a_text_is_quick_until_it_takes_long(void **state)
 {
     struct world *w = *state;
     add_worker(w, 1);
-    assert_int_equal(learnt_from(w, 1000, 1), LENGTH_QUICK);
-    assert_int_equal(learnt_from(w, 10000, 11), LENGTH_QUICK);
-    assert_int_equal(learnt_from(w, 30000, 31), LENGTH_MIDDLING); /* once is an accident */
-    assert_int_equal(learnt_from(w, 30000, 31), LENGTH_LONG);
-    assert_int_equal(learnt_from(w, 10000, 11), LENGTH_MIDDLING);
-    assert_int_equal(learnt_from(w, 10000, 11), LENGTH_MIDDLING);
-    assert_int_equal(learnt_from(w, 30000, 31), LENGTH_LONG);
-    assert_int_equal(learnt_from(w, 1000, 1), LENGTH_QUICK);
+    assert_int_equal(learnt_from(w, 1000, 1, 1000), LENGTH_QUICK);
+    assert_int_equal(learnt_from(w, 10000, 11, 10000), LENGTH_QUICK);
+    assert_int_equal(learnt_from(w, 30000, 31, 30000), LENGTH_MIDDLING); /* once is an accident */
+    assert_int_equal(learnt_from(w, 30000, 31, 30000), LENGTH_LONG);
+    assert_int_equal(learnt_from(w, 10000, 11, 10000), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 10000, 11, 10000), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 30000, 31, 30000), LENGTH_LONG);
+    assert_int_equal(learnt_from(w, 1000, 1, 1000), LENGTH_QUICK);
+}
+
+static void a_busy_machine_makes_no_query_long(void **state)
+{
+    struct world *w = *state;
+    add_worker(w, 1);
+    assert_int_equal(learnt_from(w, 30000, 31, 1500), LENGTH_QUICK);
+    assert_int_equal(learnt_from(w, 30000, 31, 1500), LENGTH_QUICK);
 }
 
 /* A worker taken over could have all its texts pass others'. */
@@ -664,8 +515,9 @@ static void quick_is_not_the_worker_s_word_alone(void **state)
 {
     struct world *w = *state;
     add_worker(w, 1);
-    assert_int_equal(learnt_from(w, 0, 5000), LENGTH_MIDDLING);
-    assert_int_equal(learnt_from(w, 0, 5000), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 0, 5000, 0), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 0, 5000, 5000000), LENGTH_MIDDLING);
+    assert_int_equal(learnt_from(w, 0, 5000, 1), LENGTH_MIDDLING); /* whatever it waited for */
 }
 
 static void a_lane_s_pool_needs_no_key_of_the_text(void **state)
@@ -706,6 +558,7 @@ int main(void)
         TEST(trouble_without_a_worker_is_told_at_once),
         TEST(a_death_of_nobody_and_nonsense_are_ignored),
         TEST(a_text_is_quick_until_it_takes_long),
+        TEST(a_busy_machine_makes_no_query_long),
         TEST(quick_is_not_the_worker_s_word_alone),
         TEST(a_lane_s_pool_needs_no_key_of_the_text),
     };
