@@ -113,7 +113,8 @@ struct verifier {
     struct event *pid_event, *status_event, *timer;
     char path[EXTENSION_PATH_BYTES], state[EXTENSION_STATE_BYTES]; /* of the file that it looks at */
     bool ready;
-    char why[CONTROL_TEXT_BYTES];
+    char why[CONTROL_TEXT_BYTES]; /* "": it has not said why not */
+    unsigned tries;               /* that ended without a word, in a row */
     int64_t started_ns;
     char passed[VERIFIED_BYTES], failed[VERIFIED_BYTES]; /* states of files, with commas */
 };

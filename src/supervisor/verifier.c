@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/extensions.h"
 #include "core/fd.h"
+#include "link/inherit.h"
 #include "link/ring.h"
 #include "supervisor/supervisor_internal.h"
 
@@ -14,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Who dies without a word, killed for a slow start or by a lack of memory, may have more luck later. */
+#define TRIES_MAX 3
 
 static void event_drop(struct event **ev)
 {
@@ -72,8 +76,8 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     record[n > 0 ? n : 0] = 0;
     if (record[0] == 'R')
         v->ready = true;
-    else
-        snprintf(v->why, sizeof v->why, "%.900s", record[0] ? record + 1 : "it died");
+    else if (record[0])
+        snprintf(v->why, sizeof v->why, "%.900s", record + 1);
 }
 
 static void on_death(evutil_socket_t fd, short what, void *arg)
@@ -92,16 +96,20 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
     verifier_forget(s);
     /* What was looked at is what was found before: else it was changed meanwhile, and is looked at again. */
     bool same = extension_state(v->path, state, &settled) && strcmp(state, v->state) == 0;
-    bool passed = v->ready && end.signal == 0 && end.exit_code == 0;
-    if (same)
+    bool passed = v->ready && end.signal == 0 && end.exit_code == 0, told = passed || end.exit_code == WORKER_EXIT_START;
+    bool over = told || ++v->tries >= TRIES_MAX;
+    if (over)
+        v->tries = 0;
+    if (over && same)
         add_state(passed ? v->passed : v->failed, v->state);
     if (passed)
         log_event(&s->log, LOG_INFO, "extension_verified", LOG_S("file", v->path), LOG_I("ms", (clock_now_ns() - v->started_ns) / NS_PER_MS));
     else if (!s->killing)
-        log_event(&s->log, LOG_WARN, "extension_not_verified", LOG_S("file", v->path), LOG_S("why", v->why), LOG_S("signal", signal_text(end.signal)));
+        log_event(&s->log, LOG_WARN, "extension_not_verified", LOG_S("file", v->path), LOG_S("why", v->why[0] ? v->why : "it died without a word"),
+                  LOG_S("signal", signal_text(end.signal)));
     if (s->killing)
         supervisor_maybe_end(s);
-    else
+    else if (over) /* else the next look comes in a while */
         verifier_look(s);
 }
 
