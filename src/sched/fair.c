@@ -96,7 +96,7 @@ static bool has_waiting(const struct fair *f, const struct tenant *t, enum list 
 {
     if (list != LIST_QUICK)
         return t->turns.waiting[list].count > 0;
-    return lines_has_quick(t, JOB_INTERACTIVE) && f->now_ns >= t->turns.distrust_until_ns;
+    return lines_has_quick(t, JOB_INTERACTIVE) && f->now_ns >= t->turns.quick_until_ns;
 }
 
 /* Puts the tenant on the lists where it belongs now. `moved`: behind its equals even if its level is the same. */
@@ -125,7 +125,7 @@ static void note_active(struct fair *f, struct tenant *t)
         if (f->active)
             f->active->turns.prev_active = t;
         f->active = t;
-        f->penalties |= t->turns.penalty_until_ns > 0 || t->turns.distrust_until_ns > 0;
+        f->penalties |= t->turns.penalty_until_ns > 0 || t->turns.quick_until_ns > 0;
     } else {
         *(t->turns.prev_active ? &t->turns.prev_active->turns.next_active : &f->active) = t->turns.next_active;
         if (t->turns.next_active)
@@ -306,11 +306,12 @@ void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
 
 uint64_t fair_penalties(const struct fair *f) { return f->penalized; }
 
-void fair_distrust(struct fair *f, const struct job *job, int64_t until_ns)
+void fair_distrust(struct fair *f, const struct job *job, enum length taken_for, int64_t until_ns)
 {
     struct tenant *t = fair_tenant_of(f, job);
-    if (until_ns > t->turns.distrust_until_ns)
-        t->turns.distrust_until_ns = until_ns;
+    int64_t *at = taken_for == LENGTH_QUICK ? &t->turns.quick_until_ns : &t->turns.unknown_until_ns;
+    if (until_ns > *at)
+        *at = until_ns;
     f->penalties = true;
     place(f, t, false);
 }
@@ -331,7 +332,7 @@ void fair_tick(struct fair *f, int64_t now_ns)
     f->penalties = false;
     for (struct tenant *t = f->active; t; t = t->turns.next_active) {
         place(f, t, false);
-        f->penalties |= fair_penalty_places(f, t) > 0 || t->turns.distrust_until_ns > f->now_ns;
+        f->penalties |= fair_penalty_places(f, t) > 0 || t->turns.quick_until_ns > f->now_ns;
     }
 }
 

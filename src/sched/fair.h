@@ -28,8 +28,9 @@ void fair_entered(struct fair *f, struct job *job);
 void fair_left(struct fair *f, struct job *job);
 /* Does another job with the same text wait or run? Seldom true though none does. */
 bool fair_is_here(const struct fair *f, const struct job *job);
-/* The job's tenant is not trusted to have quick queries until then: fair_pop_quick passes it over. */
-void fair_distrust(struct fair *f, const struct job *job, int64_t until_ns);
+/* The job was no quick one. Taken for one though its text was unknown: its tenant's unknown texts are not trusted until then. Taken for one by its text:
+ * nothing of its tenant's is, and fair_pop_quick passes it over. */
+void fair_distrust(struct fair *f, const struct job *job, enum length taken_for, int64_t until_ns);
 /* It is trusted; with a text that nobody knows only when it has not cost a worker lately. */
 bool fair_trusts(const struct fair *f, const struct job *job, int64_t now_ns);
 

@@ -34,5 +34,7 @@ bool fair_is_here(const struct fair *f, const struct job *job) { return f->lengt
 bool fair_trusts(const struct fair *f, const struct job *job, int64_t now_ns)
 {
     const struct tenant *t = fair_tenant_of(f, job);
-    return now_ns >= t->turns.distrust_until_ns && (fair_length(f, job) == LENGTH_QUICK || fair_penalty_places(f, t) == 0);
+    if (now_ns < t->turns.quick_until_ns)
+        return false;
+    return fair_length(f, job) == LENGTH_QUICK || (now_ns >= t->turns.unknown_until_ns && fair_penalty_places(f, t) == 0);
 }

@@ -102,7 +102,8 @@ struct job {
     uint64_t text_key;       /* what lengths.h knows its text by; 0: nothing is known or learnt of it */
     bool has_place;          /* counted as running there */
     bool is_here;            /* counted there as waiting or running, by its text */
-    bool on_short_lane;      /* it was started there */
+    bool on_short_lane;      /* it was started there, */
+    uint8_t taken_for;       /* enum length, with a text of that length */
 };
 
 struct job *job_new(void);

@@ -36,17 +36,22 @@ enum length lengths_judge(int64_t said_us, int64_t elapsed_us, int64_t cpu_us)
 
 void lengths_note(struct lengths *l, uint64_t key, enum length took)
 {
-    enum length before = lengths_of(l, key), now = took;
+    enum length before = lengths_of(l, key);
+    size_t slot = key % LENGTHS_SLOTS;
     if (!key)
         return;
-    if (before == LENGTH_QUICK && took == LENGTH_MIDDLING)
-        now = LENGTH_QUICK;
-    else if (before == LENGTH_QUICK && took == LENGTH_LONG)
-        now = LENGTH_MIDDLING;
+    bool doubted = l->doubted[slot] == key, stays = before == LENGTH_QUICK && took != LENGTH_UNKNOWN && !(took == LENGTH_LONG && doubted);
+    if (doubted)
+        l->doubted[slot] = 0;
+    if (stays) {
+        if (took == LENGTH_LONG)
+            l->doubted[slot] = key;
+        return;
+    }
     if (before != LENGTH_UNKNOWN)
-        l->text[before][key % LENGTHS_SLOTS] = 0;
-    if (now != LENGTH_UNKNOWN)
-        l->text[now][key % LENGTHS_SLOTS] = key;
+        l->text[before][slot] = 0;
+    if (took != LENGTH_UNKNOWN)
+        l->text[took][slot] = key;
 }
 
 enum length lengths_of(const struct lengths *l, uint64_t key)

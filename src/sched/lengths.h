@@ -12,7 +12,7 @@
 
 enum length {
     LENGTH_UNKNOWN,  /* never seen, or forgotten */
-    LENGTH_QUICK,    /* it took LENGTHS_QUICK_US at most, and no more than LENGTHS_LONG_US since */
+    LENGTH_QUICK,    /* it took LENGTHS_QUICK_US at most, and not twice in a row more than LENGTHS_LONG_US since */
     LENGTH_MIDDLING,
     LENGTH_LONG,     /* more than LENGTHS_LONG_US the last time */
     LENGTHS
@@ -20,6 +20,7 @@ enum length {
 
 struct lengths {
     uint64_t text[LENGTHS][LENGTHS_SLOTS]; /* keys */
+    uint64_t doubted[LENGTHS_SLOTS];       /* of those that are quick: keys of texts that took long the last time */
     uint32_t here[LENGTHS_SLOTS];          /* how many jobs with such a text wait or run; several texts may share one */
 };
 
@@ -28,7 +29,7 @@ uint64_t lengths_key(uint32_t tenant, const char *sql, size_t len);
 /* How long a query took: `said_us` of execution by its worker's word, which alone makes it no quick one; `elapsed_us` since the worker was given it;
  * `cpu_us` of CPU time, 0: unknown. With little CPU time it may be quick though the machine was busy, but not when it waited for long. */
 enum length lengths_judge(int64_t said_us, int64_t elapsed_us, int64_t cpu_us);
-/* It took so long this time. One that was quick until now has the benefit of the doubt: the machine may have been busy. Key 0: nothing is learnt. */
+/* It took so long this time. One that was quick until now has the benefit of the doubt, once: the machine may have been busy. Key 0: nothing is learnt. */
 void lengths_note(struct lengths *l, uint64_t key, enum length took);
 /* l NULL, key 0: nothing is known. */
 enum length lengths_of(const struct lengths *l, uint64_t key);

@@ -73,6 +73,7 @@ bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
     job->worker = w;
     job->slot = w->short_lane ? -1 : (int)w->slot;
     job->on_short_lane = w->short_lane;
+    job->taken_for = (uint8_t)fair_length(p->fair, job);
     job->version = w->version;
     job->cpu_from_ns = pool_cpu_ns(w);
     pool_memory_begin(job);

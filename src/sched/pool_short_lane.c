@@ -1,13 +1,15 @@
 /* The short lane: a spare worker that the front has, so that a quick query need not wait behind large results while all others are busy. A job
  * runs there when its text is known to be quick, or was never seen and is small, and no other job with it is here: a row of large queries with the
- * same text gets there once at most. Who holds it for long all the same does not get there again for ten times as long. It remains a spare: when a worker
- * dies it gets that slot, whatever it is doing (pool_give_slot). Runs in the front. */
+ * same text gets there once at most. Whose text nobody knew, and held it for long, does not get there again with such a one for ten times as long. It
+ * remains a spare: when a worker dies it gets that slot, whatever it is doing (pool_give_slot). Runs in the front. */
 #include "core/clock.h"
 #include "sched/pool_internal.h"
 
 /* Of a text that was never seen, with its parameters. */
 #define SMALL_BYTES 16384
-/* That was no quick query; and for so many times as long there is no other of this tenant. */
+/* That was no quick query, with a text that nobody knew, with one that was known; and for so many times as long there is no other such of this
+ * tenant. */
+#define HELD_BY_UNKNOWN_NS (LENGTHS_LONG_US * 1000)
 #define HELD_LONG_NS (100 * NS_PER_MS)
 #define DISTRUST_TIMES 10
 #define DISTRUST_MAX_NS (60 * NS_PER_S)
@@ -90,10 +92,11 @@ void pool_short_lane_noted(struct pool *p)
 void pool_short_lane_over(struct pool *p, const struct job *job)
 {
     int64_t held_ns = job->finished_ns - job->started_ns;
-    if (!job->on_short_lane || held_ns < HELD_LONG_NS)
+    enum length taken_for = (enum length)job->taken_for;
+    if (!job->on_short_lane || held_ns < (taken_for == LENGTH_QUICK ? HELD_LONG_NS : HELD_BY_UNKNOWN_NS))
         return;
     int64_t for_ns = held_ns < DISTRUST_MAX_NS / DISTRUST_TIMES ? held_ns * DISTRUST_TIMES : DISTRUST_MAX_NS;
-    fair_distrust(p->fair, job, job->finished_ns + for_ns);
+    fair_distrust(p->fair, job, taken_for, job->finished_ns + for_ns);
 }
 
 void pool_give_slot(struct pool *p, uint32_t worker, uint32_t slot)

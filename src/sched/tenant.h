@@ -39,7 +39,7 @@ struct tenant_turns {
         struct tenant *prev, *next;     /* there */
     } listed[TENANT_LISTS];
     unsigned running;
-    int64_t distrust_until_ns;          /* it had the short lane for long */
+    int64_t unknown_until_ns, quick_until_ns; /* until then it gets to the short lane with no unknown text, with none at all: it held it for long */
     bool parked;
     struct tenant *next_parked;
     bool active;                        /* something waits or runs */
