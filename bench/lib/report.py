@@ -40,7 +40,8 @@ and respawned). Client, servers and engine share the machine's cores.
 - Kept in the spool: an asynchronous query's time in its worker, against the time of the same result through the ring. Free: from
   the last row to the first look at `/v1/status` that shows no busy worker, with a client that takes 1 MB/s. 200 bulk readers
   ask for 4 MB each and read nothing; SELECT 1 is sent behind them, and again once all of them wait for their clients only.
-- A key, and the query log: two servers that differ in just that, SELECT 1 on one connection in short turns.
+- A key, and the query log: two servers that differ in just that, SELECT 1 on one connection in short turns. What a key costs is the
+  difference of their fronts' CPU time.
 - Refusals: one key may ask once per second and asks 2,000 times; another asks 500 times per second, with and
   without that neighbour.
 - Idle connections: each was answered once and is kept alive; the front's private memory with all of them."""

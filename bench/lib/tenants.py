@@ -9,13 +9,14 @@ import uuid
 
 from .env import BenchError, checked
 from .faults import Pinned
-from .procs import private_bytes
+from .procs import cpu_seconds, private_bytes
 from .speed import SELECT_1, load
 from .subjects import WORKERS, Bulkhead
 
 IDLE_CONNECTIONS = 10_000
 REFUSALS_PER_S = 2_000
-PASSES = 5  # short turns of each side: a difference of microseconds drowns in a machine's slow moods
+PASSES = 9  # short turns of each side: a difference of microseconds drowns in a machine's slow moods
+REQUESTS = 3_000  # of a turn whose CPU time is counted
 CALM_RATE = 500  # requests per second: far from what a worker can do, so that p99 is no queue of one's own
 
 
@@ -36,12 +37,21 @@ def select_1(env, server, seconds):
     return load(env, server, 1, seconds, sql=SELECT_1, expect="[[1]]", warmup=0.1)
 
 
+def front_us(env, server, front):
+    """CPU time of the front for one request."""
+    before = cpu_seconds(front)
+    load(env, server, 1, 60, sql=SELECT_1, expect="[[1]]", warmup=0, requests=REQUESTS)
+    return (cpu_seconds(front) - before) / REQUESTS * 1e6
+
+
 def cost_of(env, rec, name, plain, other, seconds):
-    """SELECT 1 on one connection, in turns on both: the difference of the medians, the ratio of the rates."""
+    """SELECT 1 on one connection, in turns on both: the front's CPU time for a request, and the ratio of the rates."""
+    fronts = {server: server.status()["front"]["pid"] for server in (plain, other)}
     for turn in range(PASSES):
         pair = (plain, other) if turn % 2 else (other, plain)
         found = {server: select_1(env, server, seconds) for server in pair}
-        rec.add(f"tenants.{name}.us", found[other]["p50_us"] - found[plain]["p50_us"])
+        took = {server: front_us(env, server, fronts[server]) for server in pair}
+        rec.add(f"tenants.{name}.us", took[other] - took[plain])
         rec.add(f"tenants.{name}.ratio", found[other]["per_s"] / found[plain]["per_s"])
 
 
