@@ -2,8 +2,9 @@
  * Runs in the front.
  *
  * Fair means: a place goes to the tenant that holds the fewest places for its share, in turn among equals; within a tenant to the oldest job, but
- * for texts that are known to be quick or to take long (lines.h). So one tenant's thousand jobs delay another's one by no more than the next place that gets free, and a tenant with long jobs does not crowd out
- * one with short ones. (Taking turns alone would give every other place to the long jobs, until they hold them all.)
+ * for texts that are known to be quick or to take long (lines.h). So one tenant's thousand jobs delay another's one by no more than the next place
+ * that gets free, and a tenant with long jobs does not crowd out one with short ones. (Taking turns alone would give every other place to the long
+ * jobs, until they hold them all.)
  * Interactive jobs come before background ones; every eighth place is a background job's, if one waits, and one place is never theirs.
  * Every step takes constant time, whatever waits; only fair_victim looks at each tenant that has something here. */
 #pragma once

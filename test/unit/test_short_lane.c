@@ -247,6 +247,7 @@ static void it_takes_a_slot_in_the_middle_of_its_query(void **state)
     take(w, 1);
     die(w, 1, DEATH_CRASH, STOP_NONE, SIGSEGV);
     assert_int_equal(p->state, JOB_FAILED);
+    job_free(p);
     pool_give_slot(w->pool, 2, 7);
     assert_true(runs_on(quick, 2));
     assert_int_equal(quick->slot, 7);
@@ -264,6 +265,7 @@ static void an_idle_one_serves_at_once_when_it_has_a_slot(void **state)
     take(w, 1);
     die(w, 1, DEATH_CRASH, STOP_NONE, SIGSEGV);
     assert_int_equal(p->state, JOB_FAILED);
+    job_free(p);
     assert_int_equal(waits->state, JOB_QUEUED);
     pool_give_slot(w->pool, 9, 0); /* nobody's number */
     assert_int_equal(waits->state, JOB_QUEUED);
@@ -283,6 +285,7 @@ static void its_death_is_a_worker_s_and_leaves_no_lane(void **state)
     take(w, 2);
     die(w, 2, DEATH_CRASH, STOP_NONE, SIGSEGV);
     assert_int_equal(quick->state, JOB_FAILED);
+    job_free(quick);
     assert_int_equal(w->last.code, ERR_WORKER_CRASHED);
     assert_null(w->pool->short_lane);
     struct job *next = submit_letter(w, 'n');
@@ -302,6 +305,7 @@ static void one_that_is_on_its_way_out_does_not_hide_the_next(void **state)
     assert_true(runs_on(next, 3));
     say(w, 2, &(struct link_fail){.type = LINK_FAIL, .job = id, .error.code = ERR_SQL});
     assert_int_equal(quick->state, JOB_FAILED);
+    job_free(quick);
     finish_after(w, next, 1);
     die(w, 2, DEATH_TIMEOUT, STOP_TERM, SIGTERM);
     next = submit_letter(w, 'm');
