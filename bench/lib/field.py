@@ -5,11 +5,10 @@ import json
 import socket
 import threading
 import time
-from pathlib import Path
 
 from .client import Client
 from .env import BenchError
-from .procs import burning, descendants, wait_until
+from .procs import burning, descendants, status_bytes, wait_until
 from .runaway import RUNAWAYS
 
 # Two gigabytes of text in one vector, which the engine's memory limit does not see.
@@ -18,17 +17,6 @@ FILE = "SELECT count(*) FROM read_text('/etc/passwd')"
 SLOW_READERS = 3
 SLOW_ROWS = 1_000_000
 GONE_LIMIT_S = 5.0
-
-
-def anonymous_bytes(pids):
-    total = 0
-    for pid in pids:
-        try:
-            text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(("RssAnon:", "RssShmem:")))
-    return total
 
 
 class Peak(threading.Thread):
@@ -42,7 +30,7 @@ class Peak(threading.Thread):
         self.start()
 
     def now(self):
-        return anonymous_bytes({self.root} | descendants(self.root))
+        return status_bytes({self.root} | descendants(self.root), "RssAnon", "RssShmem")
 
     def run(self):
         while not self.over.wait(0.005):

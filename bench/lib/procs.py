@@ -28,6 +28,18 @@ def private_bytes(pid):
     return total
 
 
+def status_bytes(pids, *fields):
+    """The sum of these fields of /proc/PID/status ("VmHWM", "RssAnon") over all of the processes that are still there."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+                total += sum(int(line.split()[1]) * 1024 for line in f if line.partition(":")[0] in fields)
+        except OSError:
+            continue
+    return total
+
+
 def descendants(root):
     """All living processes below `root`, without itself."""
     parents = {}

@@ -3,10 +3,9 @@ process: chunks, Arrow arrays, and its own COPY to a pipe."""
 
 import json
 import os
-from pathlib import Path
 
 from .env import BenchError, checked
-from .procs import cpu_seconds, descendants, private_bytes
+from .procs import cpu_seconds, descendants, private_bytes, status_bytes
 from .subjects import MEMORY_LIMIT, Bulkhead, FastApiPool
 
 SQL = "SELECT * FROM lineitem"
@@ -44,14 +43,7 @@ def fetch(env, port, media, encoding="identity"):
 
 def peak_bytes(pids):
     """The most memory that these processes ever had resident, together."""
-    total = 0
-    for pid in pids:
-        try:
-            text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:"))
-    return total
+    return status_bytes(pids, "VmHWM")
 
 
 class Results:
