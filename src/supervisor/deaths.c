@@ -47,8 +47,10 @@ static bool died_as_infant(const struct worker *w, enum death_reason reason)
     bool exhausted = reason == DEATH_MEMORY || reason == DEATH_SCRATCH, by_itself = exhausted || reason == DEATH_CRASH || reason == DEATH_EXIT;
     if (w->state == WORKER_STARTING && (!w->doomed || exhausted))
         return true;
-    uint64_t queries = atomic_load(&w->sup->page->cell[w->cell].queries);
-    return by_itself && queries == 0 && clock_now_ns() - w->started_ns < INFANT_NS;
+    /* The job is in the cell before the worker hears of it, the count maybe only after it has died of it. */
+    const struct control_cell *c = &w->sup->page->cell[w->cell];
+    bool had_a_job = atomic_load(&c->job) != 0 || atomic_load(&c->queries) != 0;
+    return by_itself && !had_a_job && clock_now_ns() - w->started_ns < INFANT_NS;
 }
 
 /* *ret_limit_bytes: the limit that a death for memory or scratch was about. */
