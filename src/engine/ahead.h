@@ -1,14 +1,15 @@
 /* Chunks of a streamed result, fetched by a thread of its own while the caller works on those before: the engine makes rows only while somebody
  * fetches, so that otherwise encoding and scanning would take turns. Knows the engine's results; knows no streams. Runs in the worker. */
 #pragma once
+#include "engine/helper.h"
 #include <duckdb.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 struct ahead;
 
-/* With a thread that sleeps. NULL: there is none to be had. */
-struct ahead *ahead_new(void);
+/* With a thread that sleeps. `helper` (NULL: none) stays the caller's, and is held back while it is not needed. NULL: there is no thread to be had. */
+struct ahead *ahead_new(struct helper *helper);
 /* Nothing may be under way. Accepts NULL. */
 void ahead_free(struct ahead *a);
 

@@ -158,12 +158,15 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
 int engine_lock(struct engine *e, struct error *err)
 {
     char sql[64];
-    snprintf(sql, sizeof sql, "SET threads=%u", e->threads);
+    /* The main thread is one of them, and so is the helper. */
+    snprintf(sql, sizeof sql, "SET threads=%u; SET external_threads=%u", e->threads, e->threads > 1 ? 2 : 1);
     if (engine_run(e, sql, "cannot set the number of threads", err) < 0
         || engine_run(e, "SET lock_configuration=true", "cannot lock the configuration", err) < 0)
         return -1;
-    if (e->threads > 1) /* with one, there is one core */
-        e->ahead = ahead_new();
+    if (e->threads > 1) { /* with one, there is one core */
+        e->helper = helper_new(e->db);
+        e->ahead = ahead_new(e->helper);
+    }
     /* Queries start on a connection that never ran anything of ours. */
     return engine_reconnect(e, err);
 }
@@ -209,6 +212,7 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     ahead_free(e->ahead);
+    helper_free(e->helper);
     disconnect(e);
     parquet_close(&e->parquet);
     policy_free(e->policy);

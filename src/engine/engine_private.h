@@ -47,7 +47,8 @@ struct engine {
     struct failure_context failure;
     duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */
     struct stream stream;    /* there is one query at a time */
-    struct ahead *ahead;     /* NULL: with one thread, and before the lock */
+    struct helper *helper;   /* NULL: with one thread, and before the lock */
+    struct ahead *ahead;     /* likewise */
     struct parquet_writer parquet;
     struct attached sources[SOURCES_PER_SET];
     size_t source_count;
