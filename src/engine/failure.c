@@ -179,6 +179,20 @@ static void parse_json(struct parsed *p)
     p->json = json;
 }
 
+/* An error that came late is told once more inside of another: the inner one counts. True: there was one; *ret_outer has to live as long as *p. */
+static bool unwrap(struct parsed *p, json_t **ret_outer)
+{
+    static const char wrapper[] = "Attempting to execute an unsuccessful or closed pending query result\nError: ";
+    if (strncmp(p->text, wrapper, sizeof wrapper - 1) != 0)
+        return false;
+    const char *inner = p->text + sizeof wrapper - 1;
+    *ret_outer = p->json;
+    *p = (struct parsed){.text = ""};
+    parse_plain(p, inner);
+    parse_json(p);
+    return true;
+}
+
 static duckdb_error_type type_of_class(const char *class)
 {
     if (strcmp(class, "INTERNAL") == 0)
@@ -236,12 +250,15 @@ bool failure_from_message(struct error *err, const char *message, int type, cons
     struct parsed p = {.text = ""};
     parse_plain(&p, message && message[0] ? message : "the engine failed without a message");
     parse_json(&p);
+    json_t *outer = NULL;
+    bool wrapped = unwrap(&p, &outer);
     duckdb_error_type said = type_of_class(p.class);
     char text[2 * TEXT_MAX]; /* scrubbed before it is cut to the size of `detail`: half a path would not be recognised */
     snprintf(text, sizeof text, "%.*s", text_len(p.text), p.text);
     failure_scrub(text, sizeof text, ctx->hide);
     p.text = text;
-    bool spent = fill(err, &p, type ? (duckdb_error_type)type : said, ctx);
+    bool spent = fill(err, &p, type && !wrapped ? (duckdb_error_type)type : said, ctx);
     json_decref(p.json);
+    json_decref(outer);
     return spent;
 }
