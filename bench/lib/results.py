@@ -92,7 +92,7 @@ class Results:
         for server in (Bulkhead(self.env, threads=THREADS), FastApiPool(self.env)):
             try:
                 server.start()
-                got = ask(self.env, server.port, MEDIA["json"], sql=f"{SQL} LIMIT {rows}", timeout="60s")
+                got = ask(self.env, server.port, MEDIA["json"], sql=f"{SQL} LIMIT {rows}", timeout="20s")
                 good = got["status"] == 200 and got["whole"]
                 if good:
                     self.rec.add(f"results.{server.name}.rows_s", got["seconds"])
