@@ -140,7 +140,8 @@ class TestExports:
     def test_they_are_bounded_and_end_with_the_front(self, server, channel, drop):
         for i in range(300):
             self.ask(channel, 1_000_000 + i, b"out/file%d" % i)
-        assert server.client.rows("SELECT 1") == [[1]]
+            if i % 16 == 15:  # a front that does not read the answers would be killed for that
+                assert server.client.rows("SELECT 1") == [[1]]
 
         def held():
             return sum(str(drop) in link for link in proc.fds(server.pid))
