@@ -167,13 +167,10 @@ static int run(struct import *im, struct error *err)
 
 static void add_hint(const struct import_args *a, struct error *err)
 {
-    const char *hint = "";
     if (err->code == ERR_SQL && a->table && a->how == IMPORT_CREATE && strstr(err->detail, "already exists"))
-        hint = "; --replace makes it anew, --append adds to it";
+        error_hint(err, "; --replace makes it anew, --append adds to it");
     else if (err->code == ERR_SQL && !a->table && strstr(err->detail, "file system operations are disabled"))
-        hint = "; a script may read its own directory, --read PATH allows more";
-    size_t len = strlen(err->detail);
-    snprintf(err->detail + len, sizeof err->detail - len, "%s", hint);
+        error_hint(err, "; a script may read its own directory, --read PATH allows more");
 }
 
 static int import(const struct import_args *a)

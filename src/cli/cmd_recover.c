@@ -213,8 +213,7 @@ static int replay_or_discard(struct recovery *r, struct error *err)
     if (err->code == ERR_CANCELLED)
         return -1;
     if (!r->args->discard) {
-        size_t len = strlen(err->detail);
-        snprintf(err->detail + len, sizeof err->detail - len, "; the log is still in its place, --discard-wal puts it aside as the last resort");
+        error_hint(err, "; the log is still in its place, --discard-wal puts it aside as the last resort");
         return -1;
     }
     write_say("the engine can't replay it: %s", err->detail);

@@ -57,6 +57,12 @@ int error_set(struct error *err, enum error_code code, const char *format, ...)
     return -1;
 }
 
+void error_hint(struct error *err, const char *hint)
+{
+    size_t len = strlen(err->detail);
+    snprintf(err->detail + len, sizeof err->detail - len, "%s", hint);
+}
+
 void check_failed(const char *file, int line, const char *expression)
 {
     char text[512];

@@ -33,6 +33,8 @@ struct error {
 /* Clears *err and fills in code and detail (printf's rules; a longer text is cut between two characters). Always returns -1. */
 int error_set(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Puts a hint behind the detail, as far as there is room. */
+void error_hint(struct error *err, const char *hint);
 const char *error_text(enum error_code code);  /* "sql_error" */
 const char *error_title(enum error_code code); /* for people */
 int error_http_status(enum error_code code);
