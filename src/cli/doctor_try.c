@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define JOB 1u
 #define NOBODYS_ID "00000000-0000-0000-0000-000000000000"
@@ -29,13 +28,6 @@ struct run {
     int64_t began_ns, deadline_ns, cpu_ns;
     bool over, scratch_passed;
 };
-
-static int64_t cpu_ns(pid_t pid)
-{
-    clockid_t clock;
-    struct timespec t;
-    return clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &t) == 0 ? t.tv_sec * NS_PER_S + t.tv_nsec : 0;
-}
 
 static void on_message(struct run *r, const union link_message *m)
 {
@@ -71,7 +63,7 @@ static void look(struct run *r)
 {
     int64_t now = clock_now_ns();
     struct ladder_graces g = {r->d->cfg->limits.interrupt_grace_ms, r->d->cfg->limits.term_grace_ms};
-    int64_t cpu = cpu_ns(r->w->ends.child.pid);
+    int64_t cpu = clock_process_cpu_ns(r->w->ends.child.pid);
     if (cpu > 0 && now - r->began_ns > NS_PER_S / 2)
         r->a->cores = (double)(cpu - r->cpu_ns) / (double)(now - r->began_ns);
     query_worker_watch(r->w);
@@ -124,7 +116,7 @@ void doctor_try(struct doctor *d, struct query_worker *w, bool *is_there, const 
     }
     memcpy(w->ring.request, name, strlen(name));
     struct link_run m = {.type = LINK_RUN, .job = JOB, .sql_bytes = (uint32_t)strlen(name), .query_id = NOBODYS_ID};
-    struct run r = {.d = d, .w = w, .a = ret, .ladder = {.job = JOB}, .began_ns = clock_now_ns(), .cpu_ns = cpu_ns(w->ends.child.pid)};
+    struct run r = {.d = d, .w = w, .a = ret, .ladder = {.job = JOB}, .began_ns = clock_now_ns(), .cpu_ns = clock_process_cpu_ns(w->ends.child.pid)};
     r.deadline_ns = deadline_ms ? r.began_ns + deadline_ms * NS_PER_MS : 0;
     (void)link_send(w->ends.link_fd, &m);
     while (!r.over)

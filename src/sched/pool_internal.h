@@ -31,6 +31,9 @@ struct pool {
     char trouble[CONTROL_TEXT_BYTES];
 };
 
+/* On whose account it runs, as a number; 0: nobody's. */
+static inline uint32_t job_tenant_id(const struct job *job) { return job->tenant ? job->tenant->id : 0; }
+
 void job_list_push(struct job_list *l, struct job *job);
 void job_list_remove(struct job_list *l, struct job *job);
 
@@ -57,6 +60,8 @@ void pool_expire_queue(struct pool *p, int64_t now_ns);
 /* pool_memory.c: the job has just been given its worker; all that run. */
 void pool_memory_begin(struct job *job);
 void pool_memory_look(struct pool *p);
+/* NULL: there is none of that number. */
+struct pool_worker *pool_find_worker(struct pool *p, uint32_t id);
 /* State or doom of the worker have changed: brings the list of idle ones and the counts up to date. */
 void pool_worker_noted(struct pool_worker *w);
 /* The worker's link has messages. */
@@ -65,8 +70,6 @@ void pool_worker_readable(evutil_socket_t fd, short what, void *arg);
 void pool_worker_read(struct pool_worker *w);
 /* Takes the worker out of use and asks for another in its place. */
 void pool_worker_doom(struct pool_worker *w, enum death_reason reason);
-/* The process's CPU clock; 0 when it is gone. */
-int64_t pool_cpu_ns(const struct pool_worker *w);
 void pool_worker_free(struct pool_worker *w);
 /* The worker has no job any more: time to replace it, if it is to be replaced. */
 void pool_worker_is_free(struct pool_worker *w);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint32_t tenant_id(const struct job *job) { return job->tenant ? job->tenant->id : 0; }
-
 /* An idle worker that may serve this job; the one that worked last first: its memory is warm. With isolation by key: one that served nobody
  * else; those are looked for among the idle ones. NULL: none. */
 static struct pool_worker *pick(const struct pool *p, const struct job *job)
@@ -15,7 +13,7 @@ static struct pool_worker *pick(const struct pool *p, const struct job *job)
         return p->idle;
     struct pool_worker *fresh = NULL;
     for (struct pool_worker *w = p->idle; w; w = w->next_idle) {
-        if (w->served && w->served_tenant == tenant_id(job))
+        if (w->served && w->served_tenant == job_tenant_id(job))
             return w;
         if (!w->served && !fresh)
             fresh = w;
@@ -73,15 +71,16 @@ bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
     job->worker = w;
     job->slot = w->short_lane ? -1 : (int)w->slot;
     job->on_short_lane = w->short_lane;
-    job->taken_for = (uint8_t)fair_length(p->fair, job);
+    if (w->short_lane)
+        job->taken_for = (uint8_t)fair_length(p->fair, job);
     job->version = w->version;
-    job->cpu_from_ns = pool_cpu_ns(w);
+    job->cpu_from_ns = clock_process_cpu_ns(w->pid);
     pool_memory_begin(job);
     job->tries++;
     w->job = job;
     w->state = POOL_BUSY;
     w->served = true;
-    w->served_tenant = tenant_id(job);
+    w->served_tenant = job_tenant_id(job);
     pool_worker_noted(w);
     fair_started(p->fair, job);
     fair_entered(p->fair, job);

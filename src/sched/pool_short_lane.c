@@ -43,8 +43,7 @@ static bool is_promising(const struct pool *p, const struct job *job)
 /* With isolation by key: one that has served somebody else is replaced, which the job does not wait for. */
 static bool may_serve(struct pool *p, struct pool_worker *w, const struct job *job)
 {
-    uint32_t tenant = job->tenant ? job->tenant->id : 0;
-    if (!p->opts.isolation_by_key || !w->served || w->served_tenant == tenant)
+    if (!p->opts.isolation_by_key || !w->served || w->served_tenant == job_tenant_id(job))
         return true;
     pool_worker_doom(w, DEATH_RETIRED);
     return false;
@@ -101,9 +100,7 @@ void pool_short_lane_over(struct pool *p, const struct job *job)
 
 void pool_give_slot(struct pool *p, uint32_t worker, uint32_t slot)
 {
-    struct pool_worker *w = p->workers;
-    while (w && w->id != worker)
-        w = w->next;
+    struct pool_worker *w = pool_find_worker(p, worker);
     if (!w || !w->short_lane)
         return;
     w->short_lane = false;

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Messages of one link handled in one turn of the loop, and bytes of its ring sent or copied: a chatty worker must not starve the others. */
@@ -140,19 +139,9 @@ static void on_data(struct pool_worker *w, uint32_t job_id)
         pool_short_lane_dispatch(p);
 }
 
-int64_t pool_cpu_ns(const struct pool_worker *w)
-{
-    /* What clock_getcpuclockid gives, without the system call by which it asks first whether there is such a process. */
-    clockid_t clock = (clockid_t)(~(unsigned)w->pid << 3 | 2);
-    struct timespec ts;
-    if (clock_gettime(clock, &ts) < 0)
-        return 0;
-    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
-
 void pool_note_cpu(struct job *job)
 {
-    int64_t ns = job->worker ? pool_cpu_ns(job->worker) - job->cpu_from_ns : 0;
+    int64_t ns = job->worker ? clock_process_cpu_ns(job->worker->pid) - job->cpu_from_ns : 0;
     if (ns / 1000 > job->cpu_us)
         job->cpu_us = ns / 1000;
 }
@@ -273,7 +262,7 @@ void pool_worker_readable(evutil_socket_t fd, short what, void *arg)
     pool_worker_read(arg);
 }
 
-static struct pool_worker *find(struct pool *p, uint32_t id)
+struct pool_worker *pool_find_worker(struct pool *p, uint32_t id)
 {
     for (struct pool_worker *w = p->workers; w; w = w->next)
         if (w->id == id)
@@ -317,7 +306,7 @@ const struct job *pool_worker_job(const struct pool_worker *w) { return w->job &
 
 void pool_died(struct pool *p, const struct control_died *m)
 {
-    struct pool_worker *w = find(p, m->worker);
+    struct pool_worker *w = pool_find_worker(p, m->worker);
     if (!w || m->reason >= DEATH_REASONS || m->stage >= STOP_COUNT)
         return;
     for (int i = 0; i < CONTROL_CELLS && w->state == POOL_BUSY; i++) /* its last words come before its death */
@@ -409,7 +398,7 @@ void pool_worker_is_free(struct pool_worker *w)
 
 void pool_retire(struct pool *p, uint32_t worker)
 {
-    struct pool_worker *w = find(p, worker);
+    struct pool_worker *w = pool_find_worker(p, worker);
     if (!w)
         return;
     w->stale = true;

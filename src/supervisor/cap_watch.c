@@ -3,7 +3,6 @@
 #include "supervisor/supervisor_internal.h"
 
 #include <signal.h>
-#include <time.h>
 
 /* A look at a directory costs some 10 us for each worker; a disk takes 1 GB/s. */
 #define SCRATCH_LOOK_MS 100
@@ -50,13 +49,9 @@ int64_t cap_watch_scratch_bytes(const struct worker *w)
  * call instead of twenty. */
 static bool has_run(struct worker *w)
 {
-    clockid_t clock;
-    struct timespec t;
-    if (clock_getcpuclockid(w->ends.child.pid, &clock) != 0 || clock_gettime(clock, &t) < 0)
-        return true;
-    int64_t ns = t.tv_sec * NS_PER_S + t.tv_nsec, before = w->ran_ns;
+    int64_t ns = clock_process_cpu_ns(w->ends.child.pid), before = w->ran_ns;
     w->ran_ns = ns;
-    return ns != before;
+    return ns == 0 || ns != before;
 }
 
 static void look_at_scratch(evutil_socket_t fd, short what, void *arg)

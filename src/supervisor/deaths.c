@@ -10,13 +10,6 @@
 /* A worker that dies by itself so soon after its start, without a job, counts as one that could not start. */
 #define INFANT_NS NS_PER_S
 
-static void event_drop(struct event **ev)
-{
-    if (*ev)
-        event_free(*ev);
-    *ev = NULL;
-}
-
 static void bury(struct worker *w)
 {
     struct supervisor *s = w->sup;

@@ -245,6 +245,14 @@ void short_lane_open(struct supervisor *s);
 /* Its worker takes an empty slot. False: there is none that may. */
 bool short_lane_promote(struct supervisor *s, int slot);
 
+/* Accepts one that there is not. */
+static inline void event_drop(struct event **ev)
+{
+    if (*ev)
+        event_free(*ev);
+    *ev = NULL;
+}
+
 /* deaths.c: a worker's pidfd is readable: it is reaped, its death told and counted, and all that it had given back. */
 void deaths_pid_ready(evutil_socket_t fd, short what, void *worker);
 

@@ -19,13 +19,6 @@
 /* Who dies without a word, killed for a slow start or by a lack of memory, may have more luck later. */
 #define TRIES_MAX 3
 
-static void event_drop(struct event **ev)
-{
-    if (*ev)
-        event_free(*ev);
-    *ev = NULL;
-}
-
 /* A full list starts afresh: files are looked at again. */
 static void add_state(char list[VERIFIED_BYTES], const char *state)
 {

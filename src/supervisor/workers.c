@@ -61,8 +61,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (!writer || n <= 0 || record[0] != 'R') { /* a writer has one more word */
-        event_free(w->status_event);
-        w->status_event = NULL;
+        event_drop(&w->status_event);
         fd_close_p(&w->ends.status_fd);
     }
     if (n <= 0 || w->state != WORKER_STARTING)
