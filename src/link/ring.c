@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define HEADER_BYTES ((size_t)4096)
+#define EARLY_BYTES (RING_EARLY_SLOTS * RING_EARLY_BYTES)
 /* A sleeping writer is woken when a quarter of the ring is free: fewer, longer turns for both. */
 #define WAKE_BYTES (RING_BYTES / 4)
 
@@ -19,7 +20,7 @@ size_t ring_request_bytes(int64_t max_sql_bytes) { return whole_pages((size_t)ma
 
 int ring_create(size_t request_bytes)
 {
-    return fd_memory("bulkhead-ring", HEADER_BYTES + request_bytes + RING_BYTES);
+    return fd_memory("bulkhead-ring", HEADER_BYTES + request_bytes + EARLY_BYTES + RING_BYTES);
 }
 
 int ring_map(int fd, size_t request_bytes, bool worker_side, struct ring *ret)
@@ -27,20 +28,21 @@ int ring_map(int fd, size_t request_bytes, bool worker_side, struct ring *ret)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
-    if ((size_t)st.st_size != HEADER_BYTES + request_bytes + RING_BYTES) {
+    size_t orders_bytes = request_bytes + EARLY_BYTES;
+    if ((size_t)st.st_size != HEADER_BYTES + orders_bytes + RING_BYTES) {
         errno = EPROTO;
         return -1;
     }
-    size_t total = HEADER_BYTES + request_bytes + 2 * RING_BYTES;
+    size_t total = HEADER_BYTES + orders_bytes + 2 * RING_BYTES;
     uint8_t *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return -1;
     int rw = PROT_READ | PROT_WRITE;
-    uint8_t *request = base + HEADER_BYTES, *ring = request + request_bytes;
-    off_t ring_at = (off_t)(HEADER_BYTES + request_bytes);
+    uint8_t *request = base + HEADER_BYTES, *ring = request + orders_bytes;
+    off_t ring_at = (off_t)(HEADER_BYTES + orders_bytes);
     int flags = MAP_SHARED | MAP_FIXED;
     if (mmap(base, HEADER_BYTES, rw, flags, fd, 0) == MAP_FAILED ||
-        mmap(request, request_bytes, worker_side ? PROT_READ : rw, flags, fd, (off_t)HEADER_BYTES) == MAP_FAILED ||
+        mmap(request, orders_bytes, worker_side ? PROT_READ : rw, flags, fd, (off_t)HEADER_BYTES) == MAP_FAILED ||
         mmap(ring, RING_BYTES, worker_side ? rw : PROT_READ, flags, fd, ring_at) == MAP_FAILED ||
         mmap(ring + RING_BYTES, RING_BYTES, worker_side ? rw : PROT_READ, flags, fd, ring_at) == MAP_FAILED) {
         int e = errno;
@@ -51,6 +53,7 @@ int ring_map(int fd, size_t request_bytes, bool worker_side, struct ring *ret)
     *ret = (struct ring){.shared = (struct ring_shared *)base,
                          .request = (char *)request,
                          .request_bytes = request_bytes,
+                         .early = (char *)request + request_bytes,
                          .bytes = ring,
                          .mapped_bytes = total};
     return 0;

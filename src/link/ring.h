@@ -1,6 +1,6 @@
 /* The memory that front and worker share: one sealed memfd per worker, made by the supervisor.
- * Layout: a page of counters, the request area (front writes, worker reads), the result ring (worker writes, front reads), the ring
- * mapped twice back to back so that neither side ever sees its end.
+ * Layout: a page of counters, the request area and the slots for orders sent early (front writes, worker reads), the result ring (worker writes,
+ * front reads), the ring mapped twice back to back so that neither side ever sees its end.
  * Positions are counts of bytes since the worker's start; they never go back. The reader copies `produced` once and checks it before use:
  * the writer is hostile. Runs in front, worker and the command line. */
 #pragma once
@@ -12,6 +12,9 @@
 /* Measured on the prototype (ARCHITECTURE.md section 2): more than 1 MB gains nothing. A power of two and a multiple of the page. */
 #define RING_BYTES ((size_t)1 << 20)
 
+#define RING_EARLY_SLOTS 2
+#define RING_EARLY_BYTES ((size_t)32768)
+
 struct ring_shared {
     /* Written by the worker. */
     _Alignas(64) _Atomic uint64_t produced;
@@ -20,12 +23,15 @@ struct ring_shared {
     _Atomic uint32_t progress; /* of that job: 1 + millionths; 0: unknown */
     /* Written by the front. */
     _Alignas(64) _Atomic uint64_t consumed;
+    /* Written by both. */
+    _Alignas(64) _Atomic uint64_t early; /* an order that the worker may take up next (link/early.h); 0: none */
 };
 
 struct ring {
     struct ring_shared *shared;
     char *request;
     size_t request_bytes;
+    char *early; /* RING_EARLY_SLOTS of RING_EARLY_BYTES; the front writes, the worker reads */
     uint8_t *bytes; /* RING_BYTES, readable for twice that */
     size_t mapped_bytes;
 };

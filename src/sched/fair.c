@@ -192,18 +192,40 @@ static bool background_may(const struct fair *f)
     return f->background_running < most;
 }
 
-struct job *fair_pop(struct fair *f)
+struct turn {
+    struct tenant *tenant; /* NULL: nobody's */
+    enum job_class class;
+    unsigned in_a_row; /* interactive ones, with this one, while a background job waits */
+};
+
+static struct turn next_turn(const struct fair *f)
 {
     struct tenant *interactive = lowest(&f->levels[JOB_INTERACTIVE]);
     struct tenant *background = background_may(f) ? lowest(&f->levels[JOB_BACKGROUND]) : NULL;
-    if (!interactive && !background)
-        return NULL;
-    bool turn = background && (!interactive || f->in_a_row >= INTERACTIVE_IN_A_ROW);
-    f->in_a_row = turn || !background ? 0 : f->in_a_row + 1;
-    struct tenant *t = turn ? background : interactive;
-    struct job *job = lines_next(t, turn ? JOB_BACKGROUND : JOB_INTERACTIVE, f->lengths);
+    if (background && (!interactive || f->in_a_row >= INTERACTIVE_IN_A_ROW))
+        return (struct turn){background, JOB_BACKGROUND, 0};
+    return (struct turn){interactive, JOB_INTERACTIVE, background ? f->in_a_row + 1 : 0};
+}
+
+static struct job *take_turn(struct fair *f, const struct turn *turn)
+{
+    struct job *job = lines_next(turn->tenant, turn->class, f->lengths);
+    f->in_a_row = turn->in_a_row;
     fair_remove(f, job);
     return job;
+}
+
+struct job *fair_pop(struct fair *f)
+{
+    struct turn turn = next_turn(f);
+    return turn.tenant ? take_turn(f, &turn) : NULL;
+}
+
+struct job *fair_pop_if_quick(struct fair *f)
+{
+    struct turn turn = next_turn(f);
+    bool quick = turn.tenant && turn.class == JOB_INTERACTIVE && lines_next_is_quick(turn.tenant, turn.class, f->lengths);
+    return quick ? take_turn(f, &turn) : NULL;
 }
 
 struct job *fair_pop_quick(struct fair *f)
@@ -259,6 +281,22 @@ void fair_ended(struct fair *f, struct job *job)
     place(f, t, false);
     note_active(f, t);
 }
+
+void fair_sent_early(struct fair *f, struct job *job)
+{
+    fair_started(f, job);
+    fair_tenant_of(f, job)->turns.early++;
+    f->early++;
+}
+
+void fair_early_over(struct fair *f, struct job *job)
+{
+    CHECK(f->early > 0);
+    fair_tenant_of(f, job)->turns.early--;
+    f->early--;
+}
+
+unsigned fair_early(const struct fair *f) { return f->early; }
 
 void fair_set_places(struct fair *f, unsigned places) { f->places = places; }
 
@@ -346,8 +384,14 @@ void fair_limits_changed(struct fair *f)
 
 static unsigned waiting_of(const struct tenant *t) { return t->turns.waiting[JOB_INTERACTIVE].count + t->turns.waiting[JOB_BACKGROUND].count; }
 
-unsigned fair_waiting(const struct fair *f) { return f->waiting; }
-unsigned fair_waiting_of(const struct fair *f, const struct job *job) { return waiting_of(fair_tenant_of(f, job)); }
+unsigned fair_waiting(const struct fair *f) { return f->waiting + f->early; }
+
+unsigned fair_waiting_of(const struct fair *f, const struct job *job)
+{
+    const struct tenant *t = fair_tenant_of(f, job);
+    return waiting_of(t) + t->turns.early;
+}
+
 bool fair_at_its_limit(const struct fair *f, const struct job *job) { return at_limit(fair_tenant_of(f, job)); }
 
 struct job *fair_victim(struct fair *f, const struct job *newcomer)
@@ -367,7 +411,7 @@ struct job *fair_victim(struct fair *f, const struct job *newcomer)
 void fair_each(const struct fair *f, void (*fn)(void *ctx, const struct fair_figures *figures), void *ctx)
 {
     for (const struct tenant *t = f->active; t; t = t->turns.next_active) {
-        struct fair_figures figures = {t->name, waiting_of(t), t->turns.running, fair_penalty_places(f, t)};
+        struct fair_figures figures = {t->name, waiting_of(t) + t->turns.early, t->turns.running - t->turns.early, fair_penalty_places(f, t)};
         fn(ctx, &figures);
     }
 }

@@ -45,6 +45,8 @@ void fair_push_front(struct fair *f, struct job *job);
 void fair_remove(struct fair *f, struct job *job);
 /* Takes out the job whose turn it is; NULL: none waits that may start. */
 struct job *fair_pop(struct fair *f);
+/* The same if that is an interactive one known to be quick; NULL: it is not. */
+struct job *fair_pop_if_quick(struct fair *f);
 /* Takes out the quick one whose turn it is among the interactive ones that are known to be; NULL: none of them waits that may start. */
 struct job *fair_pop_quick(struct fair *f);
 /* Its tenant may have one more running, and is not parked. */
@@ -55,6 +57,11 @@ bool fair_may_pass(const struct fair *f, const struct job *job);
 /* The job has a place / gives it back. */
 void fair_started(struct fair *f, struct job *job);
 void fair_ended(struct fair *f, struct job *job);
+/* It has a place, and counts as waiting all the same: it was sent to a worker that is busy. / It runs, or is about to give the place back. */
+void fair_sent_early(struct fair *f, struct job *job);
+void fair_early_over(struct fair *f, struct job *job);
+/* So many are. */
+unsigned fair_early(const struct fair *f);
 
 /* The tenant can't use the places that are free now: others go first, until fair_unpark. */
 void fair_park(struct fair *f, struct job *of);

@@ -29,6 +29,7 @@ struct fair {
     struct tenant *active;
     struct tenant *parked, *last_parked; /* in the order in which they were parked */
     unsigned parked_count;
+    unsigned early; /* have a place, and wait */
     unsigned waiting, background_running, places, in_a_row;
     int64_t now_ns;          /* of the last tick */
     uint64_t penalized;      /* penalties given, ever */

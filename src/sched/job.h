@@ -75,6 +75,7 @@ struct job {
     enum job_state state;
     enum stop_reason stop_reason;
     struct pool_worker *worker; /* while RUNNING, and DELIVERING until the ring is drained */
+    struct pool_worker *early_at; /* it was sent early to that one: while it waits there, and runs without that its turn on the link has come */
     int64_t submitted_ns, started_ns, finished_ns;
     int64_t queue_deadline_ns;
     int64_t deadline_left_ns;   /* > 0: the deadline is paused while the client is the slow side */

@@ -63,13 +63,34 @@ static struct job *first_of(struct tenant *t, enum job_class c, enum line line, 
     return first;
 }
 
-struct job *lines_next(struct tenant *t, enum job_class c, const struct lengths *lengths)
+struct firsts {
+    struct job *quick, *shorter, *longer;
+};
+
+static struct firsts firsts_of(struct tenant *t, enum job_class c, const struct lengths *lengths)
 {
     (void)first_of(t, c, LINE_QUICK, lengths); /* these may be short ones now, and the other way round */
-    struct job *shorter = first_of(t, c, LINE_SHORT, lengths), *quick = t->turns.waiting[c].line[LINE_QUICK].head,
-               *longer = t->turns.waiting[c].line[LINE_LONG].head;
+    struct job *shorter = first_of(t, c, LINE_SHORT, lengths);
+    return (struct firsts){t->turns.waiting[c].line[LINE_QUICK].head, shorter, t->turns.waiting[c].line[LINE_LONG].head};
+}
+
+static bool is_quick_turn(const struct tenant *t, enum job_class c, const struct firsts *f)
+{
+    return f->quick && ((!f->shorter && !f->longer) || t->turns.waiting[c].quick_in_a_row < QUICK_IN_A_ROW);
+}
+
+bool lines_next_is_quick(struct tenant *t, enum job_class c, const struct lengths *lengths)
+{
+    struct firsts f = firsts_of(t, c, lengths);
+    return is_quick_turn(t, c, &f);
+}
+
+struct job *lines_next(struct tenant *t, enum job_class c, const struct lengths *lengths)
+{
+    struct firsts f = firsts_of(t, c, lengths);
+    struct job *quick = f.quick, *shorter = f.shorter, *longer = f.longer;
     bool others = shorter || longer;
-    if (quick && (!others || t->turns.waiting[c].quick_in_a_row < QUICK_IN_A_ROW)) {
+    if (is_quick_turn(t, c, &f)) {
         t->turns.waiting[c].quick_in_a_row = others ? t->turns.waiting[c].quick_in_a_row + 1 : 0;
         return quick;
     }

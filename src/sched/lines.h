@@ -12,6 +12,8 @@ void lines_prepend(struct tenant *t, struct job *job, const struct lengths *leng
 void lines_cut(struct tenant *t, struct job *job);
 /* Whose turn it is; it stays in its line. NULL: none waits. */
 struct job *lines_next(struct tenant *t, enum job_class c, const struct lengths *lengths);
+/* Is that one known to be quick? */
+bool lines_next_is_quick(struct tenant *t, enum job_class c, const struct lengths *lengths);
 /* The first of those that are known to be quick; it stays there. NULL: none waits. */
 struct job *lines_quick(struct tenant *t, enum job_class c, const struct lengths *lengths);
 /* Is there one that was known to be quick when it came to its line? */

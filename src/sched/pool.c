@@ -138,6 +138,7 @@ void pool_tick(struct pool *p, int64_t now_ns, int64_t first_row_ns)
     fair_tick(p->fair, now_ns);
     pool_expire_queue(p, now_ns);
     pool_memory_look(p);
+    pool_early_look(p, now_ns);
     pool_short_lane_dispatch(p);
     struct job *next;
     for (struct job *j = p->running.head; j; j = next) {

@@ -26,7 +26,12 @@ struct pool_worker {
     struct ring ring;
     struct ring_reader reader;
     struct job *job; /* while BUSY, DRAINING, and LOST in the middle of a job */
+    struct job *early; /* sent early of its turn: the worker may take it up next (pool_early.c); NULL: none */
+    unsigned early_slot, job_slot; /* where it lies; where the one lay that runs, if that was sent early */
+    int64_t early_ns;
+    bool muted; /* its link is not listened to: it runs what was ahead, and the result before is not delivered */
     uint64_t queries;
+    int64_t cpu_ns; /* its CPU clock when it was last looked at */
     int64_t sampled_ns, memory_bytes; /* when somebody looked at its memory, and what it was */
     struct pool *pool;
     struct pool_worker *next; /* in the pool's list */

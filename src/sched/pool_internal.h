@@ -44,6 +44,31 @@ bool pool_start(struct pool *p, struct pool_worker *w, struct job *job);
 /* Whether the worker has room for it; false with *err. */
 bool pool_fits(const struct pool_worker *w, const struct job *job, struct error *err);
 
+/* The order for a job that starts at that time. */
+struct link_run pool_order(const struct pool *p, const struct job *job, int64_t now_ns);
+/* The job runs on that worker from now on. */
+void pool_begin(struct pool *p, struct pool_worker *w, struct job *job, int64_t now_ns);
+
+/* pool_early.c */
+/* Sends quick jobs early to workers that are busy with quick ones. */
+void pool_early_dispatch(struct pool *p);
+/* Nothing is early at this worker any more, that job waits again; false: the worker has taken it up. */
+bool pool_early_recall(struct pool *p, struct pool_worker *w);
+/* Gets one back from whichever worker; false: there is none to be had. */
+bool pool_early_recall_any(struct pool *p);
+/* The worker's job is over, though its END was not read yet: what the ring holds may be the next one's. True until that has its turn. */
+bool pool_early_was_taken(const struct pool_worker *w);
+/* The job waits again, whatever that costs its worker. */
+void pool_early_give_up(struct pool *p, struct job *job);
+/* The worker has ended its job: what it has taken up meanwhile runs. */
+void pool_early_begin(struct pool *p, struct pool_worker *w);
+/* Its result is delivered as well: what runs has its turn on the link. False: nothing does. */
+bool pool_early_take_turn(struct pool_worker *w);
+/* The worker is dead: its job that waits there waits again; that which runs is returned, without a worker and a place; NULL: none. */
+struct job *pool_early_of_dead(struct pool *p, struct pool_worker *w);
+/* Gets back what has waited behind a slow job. */
+void pool_early_look(struct pool *p, int64_t now_ns);
+
 /* pool_short_lane.c */
 /* The worker of the short lane, if this job, which has just come, may run there now; NULL. */
 struct pool_worker *pool_short_lane_for(struct pool *p, const struct job *job);
@@ -95,6 +120,9 @@ bool pool_refresh(struct pool_worker *w);
 bool pool_take_end(struct pool_worker *w, uint64_t produced);
 void pool_on_spooled(struct pool_worker *w, const struct link_spooled *m);
 void pool_on_want(struct pool_worker *w, const struct link_want *m);
+
+/* n bytes of the ring are free again, which the worker may wait for. */
+void pool_give_room(struct pool_worker *w, uint32_t job, size_t n);
 
 /* The worker's cell: a job with its deadline; the job without one; no job. */
 void pool_arm(struct pool *p, const struct pool_worker *w, uint32_t job, int64_t deadline_ns);

@@ -35,21 +35,15 @@ bool pool_fits(const struct pool_worker *w, const struct job *job, struct error 
     return false;
 }
 
-bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
+struct link_run pool_order(const struct pool *p, const struct job *job, int64_t now_ns)
 {
-    memcpy(w->ring.request, job->sql, job->sql_len);
-    if (job->params_len)
-        memcpy(w->ring.request + job->sql_len, job->params, job->params_len);
-    if (job->url)
-        memcpy(w->ring.request + job->sql_len + job->params_len, job->url, url_bytes(job));
-    int64_t now = clock_now_ns();
     struct link_run m = {.type = LINK_RUN,
                          .job = job->id,
                          .sql_bytes = (uint32_t)job->sql_len,
                          .params_bytes = (uint32_t)job->params_len,
                          .url_bytes = (uint32_t)url_bytes(job),
                          .max_rows = job->max_rows,
-                         .queue_us = (now - job->submitted_ns) / 1000,
+                         .queue_us = (now_ns - job->submitted_ns) / 1000,
                          .max_bytes = job->max_bytes,
                          .format = job->format,
                          .coding = job->coding,
@@ -59,6 +53,40 @@ bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
                          .profile = job->profile,
                          .inline_bytes = p->opts.inline_bytes};
     memcpy(m.query_id, job->query_id, sizeof m.query_id);
+    return m;
+}
+
+void pool_begin(struct pool *p, struct pool_worker *w, struct job *job, int64_t now_ns)
+{
+    job->started_ns = now_ns;
+    job->worker = w;
+    job->slot = w->short_lane ? -1 : (int)w->slot;
+    job->on_short_lane = w->short_lane;
+    if (w->short_lane)
+        job->taken_for = (uint8_t)fair_length(p->fair, job);
+    job->version = w->version;
+    job->cpu_from_ns = job->early_at ? w->cpu_ns : clock_process_cpu_ns(w->pid);
+    pool_memory_begin(job);
+    job->tries++;
+    w->served = true;
+    w->served_tenant = job_tenant_id(job);
+    w->queries++;
+    atomic_store_explicit(&p->page->cell[w->cell].queries, w->queries, memory_order_relaxed);
+    if (job->state == JOB_QUEUED)
+        job_list_remove(&p->queue[job->class], job);
+    job_set_state(job, JOB_RUNNING);
+    job_list_push(&p->running, job);
+}
+
+bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
+{
+    memcpy(w->ring.request, job->sql, job->sql_len);
+    if (job->params_len)
+        memcpy(w->ring.request + job->sql_len, job->params, job->params_len);
+    if (job->url)
+        memcpy(w->ring.request + job->sql_len + job->params_len, job->url, url_bytes(job));
+    int64_t now = clock_now_ns();
+    struct link_run m = pool_order(p, job, now);
     m.session = w->kind == WORKER_KIND_SESSION;
     m.session_reset = job->session_reset |= p->announce_reset;
     pool_arm(p, w, job->id, now + job->timeout_ms * NS_PER_MS);
@@ -67,29 +95,12 @@ bool pool_start(struct pool *p, struct pool_worker *w, struct job *job)
         return false;
     }
     p->announce_reset = false;
-    job->started_ns = now;
-    job->worker = w;
-    job->slot = w->short_lane ? -1 : (int)w->slot;
-    job->on_short_lane = w->short_lane;
-    if (w->short_lane)
-        job->taken_for = (uint8_t)fair_length(p->fair, job);
-    job->version = w->version;
-    job->cpu_from_ns = clock_process_cpu_ns(w->pid);
-    pool_memory_begin(job);
-    job->tries++;
     w->job = job;
     w->state = POOL_BUSY;
-    w->served = true;
-    w->served_tenant = job_tenant_id(job);
     pool_worker_noted(w);
     fair_started(p->fair, job);
     fair_entered(p->fair, job);
-    w->queries++;
-    atomic_store_explicit(&p->page->cell[w->cell].queries, w->queries, memory_order_relaxed);
-    if (job->state == JOB_QUEUED)
-        job_list_remove(&p->queue[job->class], job);
-    job_set_state(job, JOB_RUNNING);
-    job_list_push(&p->running, job);
+    pool_begin(p, w, job, now);
     return true;
 }
 
@@ -106,13 +117,22 @@ static void put_aside(struct pool *p, struct job *job)
     pool_worker_doom(longest, DEATH_RETIRED);
 }
 
+/* The next one: of those that wait, or that were sent early to a worker that is not so far. */
+static struct job *next_job(struct pool *p)
+{
+    struct job *job = fair_pop(p->fair);
+    while (!job && pool_early_recall_any(p))
+        job = fair_pop(p->fair);
+    return job;
+}
+
 void pool_dispatch(struct pool *p)
 {
     struct job *job;
     struct error err;
     if (fair_parked(p->fair))
         fair_unpark(p->fair);
-    while (p->idle && (job = fair_pop(p->fair))) {
+    while (p->idle && (job = next_job(p))) {
         if (pool_check_text(p, job, &err) < 0) { /* since it came here */
             fair_push_front(p->fair, job);
             pool_fail(p, job, &err);
@@ -130,6 +150,7 @@ void pool_dispatch(struct pool *p)
             pool_worker_doom(w, DEATH_LINK);
     }
     pool_short_lane_dispatch(p);
+    pool_early_dispatch(p);
 }
 
 /* When a place may be free: from what jobs took lately, or from how long those that run are at it already. Seconds, 1 to 60. */
@@ -211,6 +232,7 @@ int pool_submit(struct pool *p, struct job *job, struct error *err)
     pool_enqueue(p, job, false);
     if (may_pass && p->idle)
         put_aside(p, job);
+    pool_early_dispatch(p);
     return 0;
 }
 
@@ -231,6 +253,8 @@ void pool_expire_queue(struct pool *p, int64_t now_ns)
 {
     struct job *job;
     while ((job = p->queue[JOB_INTERACTIVE].head) && now_ns >= job->queue_deadline_ns) {
+        if (job->early_at && !pool_early_recall(p, job->early_at))
+            return; /* its worker has it */
         struct error err;
         bool own = fair_at_its_limit(p->fair, job);
         long long ms = (long long)p->opts.queue_timeout_ms;

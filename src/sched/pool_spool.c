@@ -12,6 +12,8 @@ bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t
     struct pool_worker *w = job->worker;
     if (job->state != JOB_RUNNING || !w || w->state != POOL_BUSY || job->spool.phase != SPOOL_NONE || !pool_may_divert(job))
         return false;
+    if (!pool_early_recall(p, w)) /* it has ended this one, and that may not get the descriptor */
+        return false;
     CHECK(written >= 0 && (uint64_t)written <= w->reader.consumed && written <= bytes);
     uint64_t base = w->reader.consumed - (uint64_t)written;
     struct link_spool m = {.type = LINK_SPOOL, .job = job->id, .base = base, .limit = base + (uint64_t)bytes, .sync = sync};
@@ -62,15 +64,15 @@ bool pool_grant(struct pool *p, struct job *job, int64_t bytes)
 bool pool_refresh(struct pool_worker *w)
 {
     struct job *job = w->job;
+    uint64_t produced = atomic_load_explicit(&w->ring.shared->produced, memory_order_acquire);
     switch (job->spool.phase) {
-    case SPOOL_NONE:
-        return ring_reader_refresh(&w->reader);
+    case SPOOL_NONE: /* first how much, then whose */
+        return pool_early_was_taken(w) || ring_reader_set_limit(&w->reader, produced);
     case SPOOL_ASKED: /* its counter may be the ring's or the file's: its answer tells which */
         return true;
     case SPOOL_ON:
         break;
     }
-    uint64_t produced = atomic_load_explicit(&w->ring.shared->produced, memory_order_acquire);
     return spool_reader_refresh(&job->spool.reader, produced, job->spool.fd);
 }
 

@@ -37,6 +37,8 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
 {
     struct pool_worker *w = job->worker;
     bool was_queued = job->state == JOB_QUEUED;
+    if (was_queued && job->early_at)
+        pool_early_give_up(p, job);
     job_list_remove(was_queued ? &p->queue[job->class] : &p->running, job);
     if (was_queued)
         fair_remove(p->fair, job);
@@ -49,13 +51,12 @@ void pool_fail(struct pool *p, struct job *job, const struct error *err)
         if (took_long(job, err))
             fair_learn(p->fair, job, LENGTH_LONG);
         pool_disarm(p, w);
-        size_t rest = ring_reader_ready(&w->reader);
-        if (rest)
-            (void)ring_reader_consume(&w->reader, rest);
+        pool_early_begin(p, w);
+        pool_give_room(w, job->id, ring_reader_ready(&w->reader));
         w->job = NULL;
         job->worker = NULL;
         fair_ended(p->fair, job);
-        if (w->state == POOL_BUSY) {
+        if (w->state == POOL_BUSY && !pool_early_take_turn(w)) {
             w->state = POOL_IDLE;
             pool_worker_noted(w);
             pool_worker_is_free(w);
@@ -73,6 +74,8 @@ void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason)
         job->stop_reason = reason;
     if (job->state == JOB_QUEUED) {
         struct error err;
+        if (job->early_at && !pool_early_recall(p, job->early_at))
+            return; /* its worker has it: it is stopped as soon as that is heard of */
         pool_stopped_error(job, STOP_NONE, &err);
         pool_fail(p, job, &err);
     } else if (job->state == JOB_RUNNING) {

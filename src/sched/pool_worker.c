@@ -116,6 +116,7 @@ void pool_worker_doom(struct pool_worker *w, enum death_reason reason)
     if (w->doomed)
         return;
     w->doomed = true;
+    (void)pool_early_recall(w->pool, w);
     if (reason == DEATH_LINK && w->state != POOL_LOST) {
         w->state = POOL_LOST;
         event_del(w->event);
@@ -141,7 +142,8 @@ static void on_data(struct pool_worker *w, uint32_t job_id)
 
 void pool_note_cpu(struct job *job)
 {
-    int64_t ns = job->worker ? clock_process_cpu_ns(job->worker->pid) - job->cpu_from_ns : 0;
+    struct pool_worker *w = job->worker;
+    int64_t ns = w ? (w->cpu_ns = clock_process_cpu_ns(w->pid)) - job->cpu_from_ns : 0;
     if (ns / 1000 > job->cpu_us)
         job->cpu_us = ns / 1000;
 }
@@ -182,12 +184,17 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
     fair_learn(p->fair, job, lengths_judge(job->exec_us, most_us, job->cpu_us));
     w->state = POOL_DRAINING;
+    pool_early_begin(p, w);
     job_set_state(job, JOB_DELIVERING);
     if (m->spent)
         fair_penalize(p->fair, job, job->finished_ns);
     if (m->spent || w->spooled)
         pool_worker_doom(w, m->spent ? DEATH_SPENT : DEATH_RETIRED);
     job->events->end(job);
+    if (w->early && w->state == POOL_DRAINING && !w->muted) {
+        w->muted = true;
+        event_del(w->event);
+    }
 }
 
 static void on_fail(struct pool_worker *w, const struct link_fail *m)
@@ -304,6 +311,37 @@ double pool_progress(const struct job *job)
 
 const struct job *pool_worker_job(const struct pool_worker *w) { return w->job && has_taken(w, w->job) ? w->job : NULL; }
 
+/* What becomes of a job whose worker has died. */
+static void died_with(struct pool *p, struct pool_worker *w, struct job *job, const struct control_died *m)
+{
+    bool taken = has_taken(w, job);
+    struct error err;
+    /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
+     * end anyway; only who asked for the end gets what was asked for. */
+    if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL || job->stop_reason == STOP_FOR_LIMIT)
+        pool_stopped_error(job, m->stage, &err);
+    else if (m->reason == DEATH_MEMORY || m->reason == DEATH_SCRATCH)
+        exhausted_error(m, &err);
+    else
+        crashed_error(m, &err);
+    bool fresh = !taken && !job->head_of_result_seen && job->spool.phase == SPOOL_NONE; /* whatever it says of itself */
+    bool died_by_itself = err.code == ERR_WORKER_CRASHED || err.code == ERR_OUT_OF_MEMORY;
+    if (fresh && died_by_itself && job->tries < TRIES_MAX) {
+        job_list_remove(&p->running, job);
+        job->worker = NULL;
+        if (w->job == job)
+            w->job = NULL;
+        fair_ended(p->fair, job);
+        pool_enqueue(p, job, true);
+        return;
+    }
+    if (taken) {
+        fair_penalize(p->fair, job, clock_now_ns());
+        pool_note_strike(p, job, (enum death_reason)m->reason, err.code);
+    }
+    pool_fail(p, job, &err);
+}
+
 void pool_died(struct pool *p, const struct control_died *m)
 {
     struct pool_worker *w = pool_find_worker(p, m->worker);
@@ -316,42 +354,32 @@ void pool_died(struct pool *p, const struct control_died *m)
     w->state = delivering ? POOL_DRAINING : POOL_LOST;
     w->doomed = true;
     pool_worker_noted(w);
+    struct job *next = pool_early_of_dead(p, w);
+    if (next)
+        died_with(p, w, next, m);
     if (delivering) {
         event_del(w->event);
         w->id = 0; /* no more than a ring that somebody still reads */
         if (w->spooled && job->events->buried)
             job->events->buried(job);
+        if (next)
+            pool_dispatch(p);
         return;
     }
-    if (job) {
-        bool taken = has_taken(w, job);
-        struct error err;
-        /* The supervisor says whether it was the ladder. A worker that crashes under an interrupt has crashed, though its job was to
-         * end anyway; only who asked for the end gets what was asked for. */
-        if (m->reason == DEATH_TIMEOUT || m->reason == DEATH_CANCEL || job->stop_reason == STOP_FOR_CANCEL || job->stop_reason == STOP_FOR_LIMIT)
-            pool_stopped_error(job, m->stage, &err);
-        else if (m->reason == DEATH_MEMORY || m->reason == DEATH_SCRATCH)
-            exhausted_error(m, &err);
-        else
-            crashed_error(m, &err);
-        bool fresh = !taken && !job->head_of_result_seen && job->spool.phase == SPOOL_NONE; /* whatever it says of itself */
-        bool died_by_itself = err.code == ERR_WORKER_CRASHED || err.code == ERR_OUT_OF_MEMORY;
-        if (fresh && died_by_itself && job->tries < TRIES_MAX) {
-            job_list_remove(&p->running, job);
-            job->worker = NULL;
-            w->job = NULL;
-            fair_ended(p->fair, job);
-            pool_enqueue(p, job, true);
-        } else {
-            if (taken) {
-                fair_penalize(p->fair, job, clock_now_ns());
-                pool_note_strike(p, job, (enum death_reason)m->reason, err.code);
-            }
-            pool_fail(p, job, &err);
-        }
-    }
+    if (job)
+        died_with(p, w, job, m);
     pool_worker_free(w);
     pool_dispatch(p);
+}
+
+void pool_give_room(struct pool_worker *w, uint32_t job, size_t n)
+{
+    bool writes = w->state == POOL_BUSY || w->early;
+    if (n && ring_reader_consume(&w->reader, n) && writes) {
+        struct link_space m = {.type = LINK_SPACE, .job = job};
+        /* A full queue holds a doorbell already; a broken link is found by its event. */
+        (void)link_send(w->link_fd, &m);
+    }
 }
 
 void pool_consumed(struct pool *p, struct job *job, size_t n)
@@ -360,11 +388,7 @@ void pool_consumed(struct pool *p, struct job *job, size_t n)
     job->bytes += n;
     job->head_of_result_seen = true;
     pool_clock_goes_on(p, job);
-    if (ring_reader_consume(&w->reader, n) && w->state == POOL_BUSY) {
-        struct link_space m = {.type = LINK_SPACE, .job = job->id};
-        /* A full queue holds a doorbell already; a broken link is found by its event. */
-        (void)link_send(w->link_fd, &m);
-    }
+    pool_give_room(w, job->id, n);
 }
 
 void pool_release(struct pool *p, struct job *job)
@@ -375,17 +399,17 @@ void pool_release(struct pool *p, struct job *job)
         return;
     w->job = NULL;
     fair_ended(p->fair, job);
-    size_t rest = ring_reader_ready(&w->reader);
-    if (rest)
-        (void)ring_reader_consume(&w->reader, rest);
+    pool_give_room(w, job->id, ring_reader_ready(&w->reader));
     if (w->id == 0) {
         pool_worker_free(w);
         return;
     }
-    if (w->state == POOL_DRAINING)
-        w->state = POOL_IDLE;
-    pool_worker_noted(w);
-    pool_worker_is_free(w);
+    if (w->state != POOL_DRAINING || !pool_early_take_turn(w)) {
+        if (w->state == POOL_DRAINING)
+            w->state = POOL_IDLE;
+        pool_worker_noted(w);
+        pool_worker_is_free(w);
+    }
     pool_dispatch(p);
 }
 
@@ -402,6 +426,7 @@ void pool_retire(struct pool *p, uint32_t worker)
     if (!w)
         return;
     w->stale = true;
+    (void)pool_early_recall(p, w);
     if (w->state == POOL_IDLE)
         pool_worker_doom(w, DEATH_RETIRED);
 }
@@ -410,6 +435,7 @@ void pool_replace_all(struct pool *p)
 {
     for (struct pool_worker *w = p->workers; w; w = w->next) {
         w->stale = true;
+        (void)pool_early_recall(p, w);
         if (w->state == POOL_IDLE)
             pool_worker_doom(w, DEATH_RETIRED);
     }

@@ -39,6 +39,7 @@ struct tenant_turns {
         struct tenant *prev, *next;     /* there */
     } listed[TENANT_LISTS];
     unsigned running;
+    unsigned early;                     /* of those: sent to a worker that is busy still, they count as waiting */
     int64_t unknown_until_ns, quick_until_ns; /* until then it gets to the short lane with no unknown text, with none at all: it held it for long */
     bool parked;
     struct tenant *next_parked;

@@ -1,7 +1,8 @@
-/* The serve loop: RUN in, a result into the ring, END or FAIL out. Runs in the worker's main thread. */
+/* The serve loop: RUN in, a result into the ring, END or FAIL out, and then what was sent early meanwhile. Runs in the worker's main thread. */
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/fd.h"
+#include "link/early.h"
 #include "link/inherit.h"
 #include "worker/worker.h"
 #include "worker/write_result.h"
@@ -10,22 +11,30 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-static int run_query(struct worker *w, struct result_writer *r, struct error *err)
+/* What is to be done, and where its texts are. */
+struct order {
+    const struct link_run *run;
+    const char *text; /* statement, parameters, address */
+    size_t text_bytes;
+    int64_t queue_us;
+};
+
+static int run_query(struct worker *w, const struct order *o, struct result_writer *r, struct error *err)
 {
-    const struct link_run *run = r->run;
-    if ((uint64_t)run->sql_bytes + run->params_bytes + run->url_bytes > w->ring.request_bytes || !result_can((enum result_format)run->format))
+    const struct link_run *run = o->run;
+    if ((uint64_t)run->sql_bytes + run->params_bytes + run->url_bytes > o->text_bytes || !result_can((enum result_format)run->format))
         return error_set(err, ERR_INTERNAL, "a request of impossible size or format");
-    struct engine_query q = {.sql = w->ring.request, .sql_len = run->sql_bytes, .session = run->session, .profile = run->profile};
+    struct engine_query q = {.sql = o->text, .sql_len = run->sql_bytes, .session = run->session, .profile = run->profile};
     if (run->format == FORMAT_RAW) { /* the front has no SQL of its own: an answer made by SQL is asked for without one */
         q.sql = engine_schema_sql();
         q.sql_len = strlen(q.sql);
     }
     if (run->params_bytes) {
-        q.params = w->ring.request + run->sql_bytes;
+        q.params = o->text + run->sql_bytes;
         q.params_len = run->params_bytes;
     }
     if (run->url_bytes) {
-        r->url = w->ring.request + run->sql_bytes + run->params_bytes;
+        r->url = o->text + run->sql_bytes + run->params_bytes;
         if (r->url[run->url_bytes - 1])
             return error_set(err, ERR_INTERNAL, "an address without its end");
     }
@@ -73,20 +82,42 @@ void worker_set_job(struct worker *w, uint32_t job)
     pthread_mutex_unlock(&w->job_lock);
 }
 
-static int run_job(struct worker *w, const struct link_run *run)
+/* *next: the order that is taken up behind this one; its slot is not written to until its job has ended. NULL: none. */
+static int run_job(struct worker *w, const struct order *o, const struct early **next)
 {
+    const struct link_run *run = o->run;
     struct error err = {0};
-    struct result_writer r = {.worker = w, .run = run, .started_ns = clock_now_ns(), .tail.queue_us = run->queue_us};
+    struct result_writer r = {.worker = w, .run = run, .started_ns = clock_now_ns(), .tail.queue_us = o->queue_us};
     atomic_store(&w->ring.shared->progress, 0);
     atomic_store(&w->ring.shared->taken, run->job);
     worker_set_job(w, run->job);
-    int failed = run_query(w, &r, &err);
+    int failed = run_query(w, o, &r, &err);
     worker_set_job(w, 0);
     fault_point("answer");
+    /* Before the END, which the front runs at: it would have it back. A spent engine serves nobody. */
+    *next = engine_is_spent(w->engine) ? NULL : early_take(&w->ring);
     int sent = answer(w, &r, failed, &err);
     result_writer_free(&r);
     stream_free(r.stream);
     return sent;
+}
+
+/* A job, and those that were sent early. */
+static int run_jobs(struct worker *w, const struct link_run *run)
+{
+    const struct early *next;
+    struct order o = {run, w->ring.request, w->ring.request_bytes, run->queue_us};
+    int r = run_job(w, &o, &next);
+    while (r == 0 && next) {
+        union link_message m = {.run = next->run};
+        if (m.type != LINK_RUN || !link_check(&m, sizeof m.run, LINK_FRONT, LINK_IDLE)) {
+            errno = EPROTO;
+            return -1;
+        }
+        o = (struct order){&m.run, next->text, sizeof next->text, m.run.queue_us + (clock_now_ns() - next->put_ns) / 1000};
+        r = run_job(w, &o, &next);
+    }
+    return r;
 }
 
 int serve(struct worker *w)
@@ -101,7 +132,7 @@ int serve(struct worker *w)
             return WORKER_EXIT_LINK;
         if (m.type != LINK_RUN) /* crossed our END on its way */
             continue;
-        if (run_job(w, &m.run) < 0)
+        if (run_jobs(w, &m.run) < 0)
             return errno == EPIPE || errno == ECONNRESET ? WORKER_EXIT_DONE : WORKER_EXIT_LINK;
     }
 }

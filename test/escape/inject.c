@@ -8,7 +8,7 @@
  *       buf:64        the address of so many zeros, shown behind the result      $3  the result of the third step
  *   --link HEX            a message on the link (empty: no bytes)    --fail CODE FILL  a FAIL for this job: error code, byte its texts are filled with
  *   --end PRODUCED        an END for this job; +N: so many bytes behind what it has       --data   a doorbell for this job
- *   --ring FIELD VALUE    produced, waiting, taken or consumed in shared memory           --body N  so many bytes into the ring, published
+ *   --ring FIELD VALUE    produced, waiting, taken, early or consumed in shared memory           --body N  so many bytes into the ring, published
  *   --pass FD             that descriptor to the front           --sweep    every system call that is not in the sandbox's table
  *   --int80 N             the call of another architecture       --exec    a jump into bytes of data      --null  a write to address 0
  *   --again [MS]          the steps behind it, over and over in a thread of their own, MS apart */
@@ -171,6 +171,8 @@ static long ring_field(const char *name, const char *value)
         atomic_store(&s->consumed, v);
     else if (strcmp(name, "waiting") == 0)
         atomic_store(&s->waiting, (uint32_t)v);
+    else if (strcmp(name, "early") == 0)
+        atomic_store(&s->early, v);
     else
         atomic_store(&s->taken, (uint32_t)v);
     return 0;

@@ -145,7 +145,7 @@ class TestFloods:
 
 
 class TestRing:
-    @pytest.mark.parametrize("field", ["produced", "consumed", "waiting", "taken"])
+    @pytest.mark.parametrize("field", ["produced", "consumed", "waiting", "taken", "early"])
     def test_any_counter_at_any_value(self, attacked, field):
         values = ("0", "1", "+1", "+1048576", "+1048577", "0xffffffffffffffff", "0x8000000000000000", "random")
         for value, then in ((value, then) for value in values for then in (SHORT, WIDE)):
@@ -153,7 +153,7 @@ class TestRing:
                 assert outcome(c) in (200, 502, 504, "cut"), value
 
     def test_counters_that_change_all_the_time(self, attacked):
-        for steps in (["ring produced random", "data"], ["ring consumed random"], ["ring waiting random", "ring consumed 0"], ["ring taken random", "data"],
+        for steps in (["ring produced random", "data"], ["ring consumed random"], ["ring waiting random", "ring consumed 0"], ["ring taken random", "data"], ["ring early random"],
                       ["ring produced +1", "data", "ring waiting 1", "ring produced +4096", "data"]):
             with attacked.client.start_query(attacked.text("again", *steps, then=WIDE), timeout="1500ms", format="csv") as c:
                 for _ in range(10):

@@ -2,34 +2,6 @@
  * slot, worker 2 is the spare. */
 #include "pool_fixture.h"
 
-static struct job *submit_text(struct world *w, struct tenant *t, char letter, size_t len, enum job_class class)
-{
-    struct job *j = job_with(w, len);
-    struct error err;
-    memset(j->sql, letter, len);
-    j->tenant = t ? tenant_ref(t) : NULL;
-    j->class = class;
-    assert_int_equal(pool_submit(w->pool, j, &err), 0);
-    return j;
-}
-
-static struct job *submit_letter(struct world *w, char letter) { return submit_text(w, NULL, letter, 8, JOB_INTERACTIVE); }
-
-static bool runs_on(const struct job *j, uint32_t worker) { return j->state == JOB_RUNNING && j->worker->id == worker; }
-
-/* It ends after that time, and its result is taken. */
-static void finish_after(struct world *w, struct job *j, int64_t ms)
-{
-    uint32_t on = j->worker->id, id = take(w, on);
-    j->started_ns = clock_now_ns() - ms * NS_PER_MS;
-    j->cpu_from_ns = INT64_MAX; /* the clock of no process of ours */
-    j->cpu_us = ms * 1000;
-    say_end(w, on, id, atomic_load(&w->worker[on].ring.shared->produced), ms * 1000);
-    job_set_state(j, JOB_DONE);
-    pool_release(w->pool, j);
-    job_free(j);
-}
-
 static void drop(struct world *w, struct job *j)
 {
     assert_int_equal(j->state, JOB_QUEUED);
