@@ -30,7 +30,8 @@ static inline const char *worker_kind_text(enum worker_kind kind)
 enum worker_fd {
     WORKER_FD_LINK = 3, /* its end of the link; end of file here is the order to end */
     WORKER_FD_REGION,   /* the shared region (link/ring.h) */
-    WORKER_FD_STATUS,   /* a pipe: one record (a writer of a copy: "W" when the file is written, closed and verified), "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
+    WORKER_FD_STATUS,   /* a pipe: one record (behind it a writer of a copy says "W" when the file is written, closed and verified, one of the pool
+                           "D" when a signal is about to end it), "R<layers>" = ready, with a report of core/layers.h; "F<text>" = can't start, and why;
                            "S<source>\n<text>" = for that source's sake; "J<text>" = a layer of the sandbox that is required is not in force */
     WORKER_FD_CONFIG,   /* the effective configuration, sealed */
     WORKER_FD_GRANTS,   /* a pipe: its sources with their secrets (link/grants.h); empty for the pool's */

@@ -46,6 +46,29 @@ void workers_start_failed(struct supervisor *s, const char *why)
     front_tell_trouble(s);
 }
 
+static void give_up_place(struct worker *w)
+{
+    if (w->slot >= 0 && w->sup->slot[w->slot] == w)
+        w->sup->slot[w->slot] = NULL;
+    w->short_lane = false;
+    set_state(w, w->state == WORKER_STARTING ? WORKER_STARTING : WORKER_DYING);
+}
+
+/* A signal ends it, it says, and the kernel will be at that for some milliseconds: its place is free. One that lives on is killed. */
+static void is_dying(struct worker *w)
+{
+    struct supervisor *s = w->sup;
+    if (w->doomed || w->state != WORKER_POOL)
+        return;
+    w->doomed = true;
+    w->reason = DEATH_CRASH;
+    w->ladder.stage = STOP_TERM;
+    w->ladder.next_ns = clock_now_ns() + s->cfg->limits.term_grace_ms * NS_PER_MS;
+    log_event(&s->log, LOG_DEBUG, "worker_dying", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid), LOG_I("slot", w->slot));
+    give_up_place(w);
+    workers_fill(s);
+}
+
 static void on_status(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -55,15 +78,17 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
     ssize_t n = read(fd, record, sizeof record - 1);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    bool writer = w->kind == WORKER_KIND_WRITER;
+    bool writer = w->kind == WORKER_KIND_WRITER, has_one_more_word = writer || w->kind == WORKER_KIND_POOL;
     if (writer && n == 1 && record[0] == 'W' && w->state == WORKER_POOL) {
         w->written = true;
         return;
     }
-    if (!writer || n <= 0 || record[0] != 'R') { /* a writer has one more word */
+    if (!has_one_more_word || n <= 0 || record[0] != 'R' || w->state != WORKER_STARTING) {
         event_drop(&w->status_event);
         fd_close_p(&w->ends.status_fd);
     }
+    if (n == 1 && record[0] == 'D' && w->kind == WORKER_KIND_POOL)
+        is_dying(w);
     if (n <= 0 || w->state != WORKER_STARTING)
         return; /* it died before a word: its pidfd tells */
     if (w->doomed)
@@ -352,10 +377,7 @@ void workers_doom(struct worker *w, enum death_reason reason)
     }
     struct ladder_graces g = graces(s);
     ladder_terminate(&w->ladder, &w->ends.child, &g, clock_now_ns());
-    if (w->slot >= 0 && s->slot[w->slot] == w)
-        s->slot[w->slot] = NULL;
-    w->short_lane = false;
-    set_state(w, w->state == WORKER_STARTING ? WORKER_STARTING : WORKER_DYING);
+    give_up_place(w);
 }
 
 void workers_forget_front(struct supervisor *s)

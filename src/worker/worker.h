@@ -100,6 +100,9 @@ void spool_sink_close(struct ring_sink *s);
 /* Starts the thread that turns INTERRUPT_SIGNAL into an interrupt of the job it names. The signal must be blocked in all threads. 0, or -1. */
 int watcher_start(struct worker *w);
 
+/* From here on the supervisor hears of it when a signal is about to end the process: WORKER_FD_STATUS stays open for that. */
+void dying_announce(void);
+
 /* From here on an interrupt for that job counts; 0: none does any more. */
 void worker_set_job(struct worker *w, uint32_t job);
 /* Serves the link until it ends; returns the process's exit code. */

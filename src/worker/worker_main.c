@@ -110,7 +110,10 @@ int worker_main(int argc, char **argv)
     }
     fault_point("ready");
     report_ready(&layers);
-    if (a.write != WRITER_COPY) /* which has one more word to say (writer.c) */
+    bool of_pool = a.write == WRITER_NONE && !a.dedicated && !a.verify && !a.probe;
+    if (of_pool)
+        dying_announce();
+    else if (a.write != WRITER_COPY) /* these two have one more word to say (dying.c, writer.c) */
         close(WORKER_FD_STATUS);
     /* No destructors: the engine's threads may be anywhere, and the kernel frees all. */
     if (a.verify)

@@ -144,6 +144,22 @@ class TestFloods:
         assert not [line for line in spam if "\x1b" in line]
 
 
+class TestLastWord:
+    """By a pipe of its own it says to the supervisor that it is about to die."""
+
+    def test_who_says_so_and_lives_on_is_killed(self, attacked):
+        before = attacked.metric("bulkhead_worker_deaths_total", reason="crash")
+        r = attacked.try_steps("sys write 5 hex:44 1", then=LONG, timeout="60s")
+        assert r.problem(502, "worker_crashed")["signal"] == "SIGKILL"
+        attacked.wait_metric("bulkhead_worker_deaths_total", before + 1, reason="crash")
+        attacked.settle()
+
+    def test_any_other_word_is_none(self, attacked):
+        for word in ("52", "46", "57", "4444", "00" * 900):
+            r = attacked.try_steps(f"sys write 5 hex:{word} {len(word) // 2}", then=SHORT)
+            assert r.data == [[5]], word
+
+
 class TestRing:
     @pytest.mark.parametrize("field", ["produced", "consumed", "waiting", "taken", "early"])
     def test_any_counter_at_any_value(self, attacked, field):

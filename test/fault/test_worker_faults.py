@@ -211,6 +211,21 @@ def test_the_next_answer_does_not_wait_for_a_new_process(server):
     assert set(spare) <= set(server.worker_pids("pool"))
 
 
+@pytest.mark.parametrize("sig", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS], ids=lambda s: s.name)
+def test_the_place_is_filled_before_the_kernel_is_through_with_the_dead(start, sig):
+    server = start(set={"log.level": "debug"})
+    others = [run(server, CROSS_JOIN, timeout="60s") for _ in range(2)]
+    c, pid = others[0]
+    since = server.log_mark()
+    proc.kill(pid, sig)
+    assert c.read_response().problem(502, "worker_crashed")["signal"] == sig.name
+    assert server.client.rows("SELECT 1") == [[1]]
+    server.wait_log("worker_death", since=since, pid=pid)
+    assert [(e["event"], e.get("signal")) for e in server.log_entries("worker_dying|worker_death", since=since, pid=pid)] == [
+        ("worker_dying", None), ("worker_death", sig.name)]
+    others[1][0].close()
+
+
 def test_a_whole_result_is_never_taken_from_a_dead_worker(server):
     """Many kills at random moments of a chunked result: whole and right, or visibly cut; never whole and wrong."""
     import hashlib
