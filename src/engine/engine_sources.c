@@ -145,7 +145,8 @@ static int attach_postgres(struct engine *e, const struct engine_options *o, con
     put_text(&q, "ATTACH ", q.ok ? options.data : "");
     buf_free(&options);
     put_name(&q, " AS ", s->name, "");
-    put_name(&q, " (TYPE postgres, READ_ONLY, SECRET ", s->name, SECRET_PREFIX);
+    /* Without that table's empty name the engine looks for secrets in the source's own table `duckdb_secrets`: for every other source, too. */
+    put_name(&q, " (TYPE postgres, READ_ONLY, SECRET_STORAGE_TABLE '', SECRET ", s->name, SECRET_PREFIX);
     put(&q, ")");
     return run(e, &q, s, err) < 0 ? -1 : drop_secret(e, s, err);
 }

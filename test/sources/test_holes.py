@@ -1,8 +1,10 @@
 """What plain, locked DuckDB lets a statement do to its sources, each shown there first, and then found closed here."""
 
+import duckdb
 import pytest
 
 from lib import plain
+from lib.backend import free_port
 from lib.server import ROOT, Server
 from lib.session import Session
 from lib.sources import Sources
@@ -89,6 +91,40 @@ class TestPostgres:
             text = client.query(sql).text
             assert not [s for s in secrets if s in text], (sql, text[:500])
         assert client.query(f"ATTACH {quoted(dsn)} AS x (TYPE postgres)").status == 403
+
+
+class TestSecretsOfASource:
+    """A table `duckdb_secrets` at a PostgreSQL source is a store of secrets to the engine, for whatever it opens, unless it is told otherwise."""
+
+    @pytest.fixture
+    def planted(self, pg, s3):
+        """Made by DuckDB itself, by somebody who may write to pg1: the objects of the source `lake` are to be fetched where he likes (here: nowhere)."""
+        pg.sql("CREATE TABLE public.duckdb_secrets(secret_name VARCHAR PRIMARY KEY, secret_type VARCHAR NOT NULL, serialized_secret BYTEA NOT NULL);"
+               "GRANT ALL ON public.duckdb_secrets TO writer")
+        login, _, drop = attached(pg, "writer")
+        with duckdb.connect() as con:
+            for sql in (f"LOAD '{POSTGRES}'", f"LOAD '{HTTPFS}'", login, "ATTACH '' AS pg1 (TYPE postgres, SECRET s)", drop,
+                        "CREATE PERSISTENT SECRET planted IN postgres_pg1 (TYPE s3, KEY_ID 'x', SECRET 'x', SCOPE 's3://lake/in/countries.csv', "
+                        f"ENDPOINT '127.0.0.1:{free_port()}', USE_SSL false)", "DETACH pg1"):
+                con.execute(sql)
+        yield pg
+        pg.sql("DROP TABLE public.duckdb_secrets")
+
+    def test_they_do_not_lead_another_source_elsewhere(self, holes_server, planted):
+        assert planted.sql("SELECT secret_name FROM public.duckdb_secrets") == "planted"
+        mark = len(planted.output)
+        with Session(holes_server.client, sources=["pg1", "lake"]) as s:
+            assert s.rows("SELECT count(*) FROM 's3://lake/in/countries.csv'") == [[4]]
+            assert s.rows("SELECT secret_name FROM pg1.public.duckdb_secrets") == [["planted"]], "to us it is a table as any"
+        assert not [line for line in planted.output[mark:] if "LOWER(secret_type)" in line]
+
+    def test_a_table_of_that_name_with_other_columns_is_no_error(self, holes_server, pg):
+        pg.sql("CREATE TABLE public.duckdb_secrets AS SELECT 7 AS a; GRANT SELECT ON public.duckdb_secrets TO writer")
+        try:
+            with Session(holes_server.client, sources=["pg1", "lake"]) as s:
+                assert s.rows("SELECT a FROM pg1.public.duckdb_secrets") == [[7]]
+        finally:
+            pg.sql("DROP TABLE public.duckdb_secrets")
 
 
 class TestS3:
