@@ -125,12 +125,14 @@ static int check_key(struct front *f, struct exchange *x, struct caller *c, stru
     return 0;
 }
 
+enum key_role auth_keyless_role(const struct auth *a) { return a->keyless_admin ? ROLE_ADMIN : ROLE_ANALYST; }
+
 int auth_check(struct front *f, struct exchange *x, enum key_role needed, bool keyless_ok, struct caller *ret, struct error *err)
 {
     struct auth *a = &f->auth;
     struct caller c = {.tenant = keys_keyless(a->keys), .address = auth_address(a, x)};
     if (needed != ROLE_NONE && a->keyless) {
-        c.role = a->keyless_admin ? ROLE_ADMIN : ROLE_ANALYST;
+        c.role = auth_keyless_role(a);
     } else if (needed != ROLE_NONE && check_key(f, x, &c, err) < 0) {
         return -1;
     }

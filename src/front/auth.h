@@ -29,6 +29,8 @@ void auth_free(struct auth *a);
 /* The parts of the configuration that matter here. */
 void auth_configure(struct auth *a, const struct config *cfg);
 
+/* Of callers of a server without keys. */
+enum key_role auth_keyless_role(const struct auth *a);
 /* The client's address, behind trusted proxies as they give it. */
 struct address auth_address(const struct auth *a, const struct exchange *x);
 /* Whether the request may use a route for `needed` and above (ROLE_NONE: anybody; keyless_ok: callers of a server without keys too). 0 and *ret;

@@ -201,6 +201,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         break;
     case CONTROL_KEYS:
         inherited_new_keys(f, fds[0]);
+        sessions_check_rights(f);
         break;
     case CONTROL_TLS:
         inherited_new_tls(f, fds[0]);

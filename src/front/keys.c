@@ -230,4 +230,12 @@ void keys_expire(struct keys *k, int64_t now_s)
     }
 }
 
+const struct key *keys_named(const struct keys *k, const char *name)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (strcmp(k->keys[i].tenant->name, name) == 0)
+            return &k->keys[i];
+    return NULL;
+}
+
 struct tenant *keys_keyless(struct keys *k) { return k->keyless; }

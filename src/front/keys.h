@@ -38,5 +38,8 @@ enum key_check keys_check(const struct keys *k, const char *secret, size_t len, 
 /* Revokes the tenants of keys that have expired. Cheap: call it often. */
 void keys_expire(struct keys *k, int64_t now_s);
 
+/* By name; NULL: no such key is in force. Valid until the next keys_load. */
+const struct key *keys_named(const struct keys *k, const char *name);
+
 /* The one tenant of all callers when the server has no key file. */
 struct tenant *keys_keyless(struct keys *k);

@@ -129,6 +129,27 @@ void sessions_new_config(struct front *f)
 {
     struct pool_options o = sessions_lane_options(f);
     sessions_set_pool_options(f->sessions, &o);
+    sessions_check_rights(f);
+}
+
+void sessions_check_rights(struct front *f)
+{
+    struct session *next;
+    for (struct session *s = sessions_newest(f->sessions); s; s = next) {
+        next = s->next;
+        const struct key *key = keys_named(f->auth.keys, s->owner);
+        enum key_role role = key ? key->role : auth_keyless_role(&f->auth);
+        char name[SOURCE_NAME_BYTES], reason[96];
+        if (!key && !f->auth.keyless)
+            continue; /* queries_revoked() has seen to it */
+        if (role < ROLE_ANALYST)
+            snprintf(reason, sizeof reason, "its key has the role %s now", key_role_text(role));
+        else if (sources_lost(f, key, role, s->lane->set, name))
+            snprintf(reason, sizeof reason, "its key may not use the source '%s' any more", name);
+        else
+            continue;
+        session_end(f->sessions, s, reason);
+    }
 }
 
 /* ---- POST ---- */
@@ -303,7 +324,8 @@ int query_place(struct query *q, const struct query_request *r, struct error *er
     }
     if (r->session) {
         struct session *s = lookup(f, q->x, r->session, err);
-        if (!s || session_enter(s, r->wait, err) < 0)
+        /* Its owner's rights were seen to when they changed; this is for an admin in another's session. */
+        if (!s || sources_allowed(f, q->x, s->lane->set, err) < 0 || session_enter(s, r->wait, err) < 0)
             return -1;
         q->pool = s->lane->pool;
     } else if (r->sources) {

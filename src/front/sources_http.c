@@ -9,14 +9,20 @@
 
 #define LIST_BYTES ((size_t)1 << 20)
 
+/* key: NULL without a key file. */
+static bool key_may_use(const struct key *key, enum key_role role, const struct source *s)
+{
+    char word[SOURCE_NAME_BYTES + 2];
+    snprintf(word, sizeof word, ",%s,", s->name);
+    if (key && key->sources && !strstr(key->sources, word))
+        return false; /* the key's own list */
+    return source_allows(s, key_role_text(role), key ? key->tenant->name : "");
+}
+
 static bool may_use(const struct front *f, const struct exchange *x, const struct source *s)
 {
     struct caller c = caller_of(f, x);
-    char word[SOURCE_NAME_BYTES + 2];
-    snprintf(word, sizeof word, ",%s,", s->name);
-    if (c.api_key && c.api_key->sources && !strstr(c.api_key->sources, word))
-        return false; /* the key's own list */
-    return source_allows(s, key_role_text(c.role), c.key);
+    return key_may_use(c.api_key, c.role, s);
 }
 
 void sources_list(struct front *f, struct exchange *x)
@@ -58,4 +64,17 @@ int sources_allowed(const struct front *f, const struct exchange *x, const char 
             return error_set(err, ERR_NOT_FOUND, "there is no source '%s'", name);
     }
     return 0;
+}
+
+const char *sources_lost(const struct front *f, const struct key *key, enum key_role role, const char *set, char name[SOURCE_NAME_BYTES])
+{
+    size_t at = 0;
+    while (source_set_next(set, &at, name)) {
+        const struct config_source *c = sources_find(f->cfg, name);
+        struct source s;
+        struct error ignored;
+        if (c && source_read(c, &s, &ignored) == 0 && !key_may_use(key, role, &s))
+            return name;
+    }
+    return NULL;
 }

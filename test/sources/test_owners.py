@@ -1,6 +1,8 @@
 """Whose session it is, and who may use which source: with API keys."""
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -96,3 +98,46 @@ def test_a_revoked_key_ends_its_sessions_at_once(keyed, pg):
     wait_until(lambda: [s["key"] for s in c["root"].ask("GET", "/v1/sessions").json()["sessions"]] == ["ben"], "it lives on", 30)
     wait_until(lambda: pg.connections() == 0, "a connection is left")
     keyed.wait_log("session_end", why="its key was revoked")
+
+
+class TestRightsThatAreTakenAway:
+    def ids(self, server):
+        return {s["id"] for s in server.callers["root"].ask("GET", "/v1/sessions").json()["sessions"]}
+
+    def test_by_the_keys_own_list_or_its_role(self, keyed):
+        c = keyed.callers
+        lost, kept, bens = (c[who].open(sources=[name]).json()["id"] for who, name in (("ann", "anns"), ("ann", "open"), ("ben", "open")))
+        new = keyed.path.with_suffix(".new")
+        new.write_text(keyed.path.read_text().replace("[ann]\n", "[ann]\nsources = open\n"))
+        os.chmod(new, 0o600)
+        os.rename(new, keyed.path)
+        wait_until(lambda: self.ids(keyed) == {kept, bens}, "the session lives on")
+        assert "may not use the source 'anns'" in c["ann"].query("SELECT 1", session=lost).problem(410, "gone")["detail"]
+        assert c["ann"].query("SELECT count(*) FROM open.public.users", session=kept).data == [[2000]]
+        text = keyed.path.read_text()
+        ben = text.index("[ben]")
+        new.write_text(text[:ben] + text[ben:].replace("role = analyst", "role = reader", 1))
+        os.chmod(new, 0o600)
+        os.rename(new, keyed.path)
+        wait_until(lambda: self.ids(keyed) == {kept}, "the reader's session lives on")
+
+    def test_by_the_sources_definition(self, tmp_path, pg, items):
+        path, config = tmp_path / "keys.ini", tmp_path / "c.ini"
+        keys = {name: new_key(path, name, role) for name, role in (("ann", "analyst"), ("root", "admin"))}
+        declared = Sources(tmp_path).postgres("pg1", pg, keys="ann").postgres("pg2", pg)
+        sections = {}
+        for key, value in declared.settings.items():
+            section, _, name = key.rpartition(".")
+            sections.setdefault(section, []).append(f"{name} = {value}")
+        config.write_text(f"[server]\nkeys_file = {path}\n" + "".join(f"[{s}]\n" + "\n".join(lines) + "\n" for s, lines in sections.items()))
+        with Server(items, config=config) as server:
+            c = server.callers = {name: Caller(server, key) for name, key in keys.items()}
+            lost, kept = (c["ann"].open(sources=[name]).json()["id"] for name in ("pg1", "pg2"))
+            c["root"].query("SELECT 1", session=lost).problem(404, "not_found")  # an admin sees the session; the source is not his
+            assert c["root"].query("SELECT 1", session=kept).status == 200
+            assert c["ann"].query("CREATE TEMP TABLE t AS SELECT 1 AS a", session=kept).status == 200
+            config.write_text(config.read_text().replace("keys = ann", "keys = someone"))
+            server.send_signal(signal.SIGHUP)
+            wait_until(lambda: self.ids(server) == {kept}, "the session lives on")
+            assert "may not use the source 'pg1'" in c["ann"].query("SELECT 1", session=lost).problem(410, "gone")["detail"]
+            assert c["ann"].query("FROM t", session=kept).data == [[1]]
