@@ -113,21 +113,47 @@ static bool put_quoted(struct buf *b, const char *value)
     return ok && buf_puts(b, "'");
 }
 
+/* How often a server looks, while it works, whether anybody still waits. Servers before version 14 and some poolers refuse the word. */
+#define CHECK_WORD "client_connection_check_interval"
+#define CHECK_INTERVAL_MS 2000
+
 /* What no secret of the engine's has a word for. */
-static bool postgres_options(struct buf *b, const struct engine_options *o, const struct source *s)
+static bool postgres_options(struct buf *b, const struct engine_options *o, const struct source *s, bool checks)
 {
     bool ok = buf_printf(b, "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64
-                            " -c default_transaction_read_only=on'", CONNECT_TIMEOUT_S, o->source_timeout_ms);
+                            " -c default_transaction_read_only=on", CONNECT_TIMEOUT_S, o->source_timeout_ms);
+    ok = ok && (!checks || buf_printf(b, " -c " CHECK_WORD "=%d", CHECK_INTERVAL_MS)) && buf_puts(b, "'");
     if (ok && verifies(s))
         ok = buf_puts(b, " sslrootcert=") && put_quoted(b, o->trust_file ? o->trust_file : "");
     return ok && buf_append(b, "", 1);
+}
+
+/* Read-only three times: the attach, the transactions at the source, and, if the administrator heeds the documents, the role. */
+static int attach_postgres_with(struct engine *e, const struct engine_options *o, const struct source *s, bool checks, struct error *err)
+{
+    struct sql q = sql_new();
+    struct buf options = BUF_INIT(CONNECTION_MAX_BYTES);
+    q.ok = postgres_options(&options, o, s, checks);
+    put_text(&q, "ATTACH ", q.ok ? options.data : "");
+    buf_free(&options);
+    put_name(&q, " AS ", s->name, "");
+    /* Without that table's empty name the engine looks for secrets in the source's own table `duckdb_secrets`: for every other source, too. */
+    put_name(&q, " (TYPE postgres, READ_ONLY, SECRET_STORAGE_TABLE '', SECRET ", s->name, SECRET_PREFIX);
+    put(&q, ")");
+    return run(e, &q, s, err);
+}
+
+/* The connection string stands in the message, and has the word; when it is there once more, it was the server that spoke of it. */
+static bool refuses_checks(const char *message)
+{
+    const char *ours = strstr(message, CHECK_WORD);
+    return ours && strstr(ours + 1, CHECK_WORD);
 }
 
 static int attach_postgres(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
     const struct source *s = &x->def;
     struct sql q = sql_new();
-    struct buf options = BUF_INIT(CONNECTION_MAX_BYTES);
     put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
     put(&q, " (TYPE postgres");
     put_option(&q, "HOST", s->host);
@@ -139,16 +165,10 @@ static int attach_postgres(struct engine *e, const struct engine_options *o, con
     put(&q, ")");
     if (run(e, &q, s, err) < 0)
         return -1;
-    /* Read-only three times: the attach, the transactions at the source, and, if the administrator heeds the documents, the role. */
-    q = sql_new();
-    q.ok = postgres_options(&options, o, s);
-    put_text(&q, "ATTACH ", q.ok ? options.data : "");
-    buf_free(&options);
-    put_name(&q, " AS ", s->name, "");
-    /* Without that table's empty name the engine looks for secrets in the source's own table `duckdb_secrets`: for every other source, too. */
-    put_name(&q, " (TYPE postgres, READ_ONLY, SECRET_STORAGE_TABLE '', SECRET ", s->name, SECRET_PREFIX);
-    put(&q, ")");
-    return run(e, &q, s, err) < 0 ? -1 : drop_secret(e, s, err);
+    int attached = attach_postgres_with(e, o, s, true, err);
+    if (attached < 0 && refuses_checks(err->detail))
+        attached = attach_postgres_with(e, o, s, false, err);
+    return attached < 0 ? -1 : drop_secret(e, s, err);
 }
 
 static int attach_mysql(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
@@ -327,12 +347,12 @@ static const struct {
 } marks[] = {
     {SOURCE_IS_postgres, "Unable to connect to Postgres"}, {SOURCE_IS_postgres, "Failed to prepare COPY"},
     {SOURCE_IS_postgres, "Failed to execute query"},       {SOURCE_IS_postgres, "Failed to query Postgres"},
-    {SOURCE_IS_postgres, "Failed to fetch COPY"},          {SOURCE_IS_postgres, "Failed to read"},
-    {SOURCE_IS_postgres, "Postgres"},                      {SOURCE_IS_postgres, "server closed the connection"},
-    {SOURCE_IS_mysql, "Failed to connect to MySQL"},       {SOURCE_IS_mysql, "MySQL"},
-    {SOURCE_IS_mysql, "Lost connection"},                  {SOURCE_IS_s3, "HTTP Error"},
-    {SOURCE_IS_s3, "error for HTTP"},                      {SOURCE_IS_s3, "HTTP GET error"},
-    {SOURCE_IS_s3, "HTTP HEAD error"},
+    {SOURCE_IS_postgres, "Failed to fetch COPY"},          {SOURCE_IS_postgres, "Failed to fetch header for COPY"},
+    {SOURCE_IS_postgres, "Failed to read"},                {SOURCE_IS_postgres, "Postgres"},
+    {SOURCE_IS_postgres, "server closed the connection"},  {SOURCE_IS_mysql, "Failed to connect to MySQL"},
+    {SOURCE_IS_mysql, "MySQL"},                            {SOURCE_IS_mysql, "Lost connection"},
+    {SOURCE_IS_s3, "HTTP Error"},                          {SOURCE_IS_s3, "error for HTTP"},
+    {SOURCE_IS_s3, "HTTP GET error"},                      {SOURCE_IS_s3, "HTTP HEAD error"},
 };
 
 static bool names(const char *sql, size_t len, const char *name)
@@ -366,6 +386,10 @@ void sources_judge_failure(const struct engine *e, const char *sql, size_t len, 
     if (e->source_count == 0 || err->code != ERR_SQL || strcmp(err->error_type, "Parser") == 0 || strcmp(err->error_type, "Binder") == 0 ||
         strcmp(err->error_type, "Catalog") == 0 || strcmp(err->error_type, "Permission") == 0)
         return;
+    if (atomic_load(&e->cancelled)) { /* then its connections may have been ended: whatever was said, that is why */
+        error_set(err, ERR_CANCELLED, "the query was cancelled");
+        return;
+    }
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         const struct attached *a = strstr(err->detail, marks[i].words) ? which(e, marks[i].type, sql, len) : NULL;
         if (!a)

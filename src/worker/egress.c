@@ -12,6 +12,9 @@
 #include <strings.h>
 #include <sys/un.h>
 
+/* Numbers of connections beyond it are not hung up. A worker's limit of descriptors is below. */
+#define CONNECTIONS_MAX 4096
+
 /* The one state of a process that is not reached from its context: the replaced calls have nothing but the C library's arguments. */
 static struct {
     pthread_mutex_t lock; /* one ask at a time */
@@ -20,6 +23,7 @@ static struct {
     size_t count;
     struct egress_endpoint endpoint[SOURCES_PER_SET];
     const atomic_bool *stop;
+    _Atomic uint64_t connected[CONNECTIONS_MAX / 64]; /* a bit for each number that was one */
 } egress = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 void egress_start(int channel_fd, const struct egress_endpoint *endpoints, size_t count, const atomic_bool *stop)
@@ -137,4 +141,19 @@ int egress_connect(int endpoint)
     pthread_mutex_unlock(&egress.lock);
     errno = e;
     return fd;
+}
+
+void egress_connected(int fd)
+{
+    if (fd >= 0 && fd < CONNECTIONS_MAX)
+        atomic_fetch_or(&egress.connected[fd / 64], UINT64_C(1) << (fd % 64));
+}
+
+/* A number may have been closed since, and be something else's. That is a file, or another connection: a worker has no other sockets but those that it
+ * was born with. */
+void egress_hang_up(void)
+{
+    for (int i = 0; i < CONNECTIONS_MAX / 64; i++)
+        for (uint64_t left = atomic_exchange(&egress.connected[i], 0); left; left &= left - 1)
+            (void)shutdown(64 * i + __builtin_ctzll(left), SHUT_RDWR);
 }

@@ -16,3 +16,7 @@ bool egress_address(const char *host, unsigned port, struct sockaddr_in *ret);
 int egress_endpoint(const struct sockaddr *address, socklen_t len);
 /* A connected socket, the caller's; -1 with errno. Blocks, at most a little longer than EGRESS_CONNECT_MS. */
 int egress_connect(int endpoint);
+/* This number is a connection now, and the library's that made it. */
+void egress_connected(int fd);
+/* Ends all connections, whose numbers stay their libraries': who waits for a source learns at once that nothing more comes. Any thread. */
+void egress_hang_up(void);

@@ -43,6 +43,8 @@ EXPORTED int connect(int fd, const struct sockaddr *address, socklen_t len)
     int e = errno;
     close(got);
     errno = e;
+    if (ok)
+        egress_connected(fd);
     return ok ? 0 : -1;
 }
 
