@@ -37,6 +37,11 @@ int walk_malformed(struct walk *k, const char *what)
     return policy_refuse(k->err, "statement", (struct span){"", 0}, what, NULL);
 }
 
+/* Why a file may not be read, where there are some that may: one is either elsewhere, or its path is not written plainly (policy_path_inside). */
+#define NOT_INSIDE "it lies in no source that this query may read, or is not written plainly (GET /v1/sources has the addresses)"
+
+static bool has_files(const struct walk *k) { return k->w->files && *k->w->files; }
+
 /* ---- tables ---- */
 
 int judge_table(struct walk *k, const struct policy_name *n, int64_t location)
@@ -58,7 +63,7 @@ int judge_table(struct walk *k, const struct policy_name *n, int64_t location)
     char text[128]; /* in one piece again, as the engine takes it */
     int len = snprintf(text, sizeof text, "%.*s%s%.*s", (int)n->schema.len, n->schema.at, n->schema.len ? "." : "", (int)n->name.len, n->name.at);
     policy_refuse(k->err, "file", (struct span){text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1},
-                  "files and addresses do not stand for tables here", NULL);
+                  has_files(k) ? NOT_INSIDE : "files and addresses do not stand for tables here", NULL);
     return refused_at(k, location);
 }
 
@@ -104,8 +109,7 @@ static int add_patch(struct walk *k, const struct frame *f)
 /* What reads files is refused for its arguments, where there are files that may be read. */
 static bool is_refused(const struct walk *k, const struct frame *f)
 {
-    bool files = k->w->files && *k->w->files;
-    return policy_refuses(f->function->class) && !(f->function->class == POLICY_PATH && files);
+    return policy_refuses(f->function->class) && !(f->function->class == POLICY_PATH && has_files(k));
 }
 
 int judge_function(struct walk *k, struct frame *f)
@@ -165,7 +169,7 @@ static int judge_text(struct walk *k, struct frame *f, const char *text, size_t 
     case POLICY_PATH:
         if (policy_path_inside(w->files, (struct span){text, len}))
             return 0;
-        policy_refuse(k->err, "file", (struct span){text, len}, "it lies in no source that this query may read", NULL);
+        policy_refuse(k->err, "file", (struct span){text, len}, NOT_INSIDE, NULL);
         return refused_at(k, f->location);
     default: /* PATH_TEXT: the operator allowed it, everywhere */
         return 0;

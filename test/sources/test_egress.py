@@ -65,6 +65,8 @@ def test_no_path_leads_out_of_the_prefix(session, s3, name):
         # glob() of a name without a star asks nobody, and gives the name back.
         assert response.status != 200 or response.json()["rows"] == 0 or (sql.startswith("FROM glob") and "*" not in name), (sql, response)
         assert "1000000" not in response.text
+        if response.status == 403:
+            assert "lies in no source" in response.json()["detail"], (sql, response)
     assert not [r for r in s3.requests()[mark:] if "salaries" in r or "foreign" in r]
 
 
