@@ -29,6 +29,9 @@ struct engine_options {
     bool extensions_verified;        /* the signature of each file that will be loaded was checked before */
     const char *trust_file;          /* the roots that sources' certificates are held against; "" or NULL: none */
     int64_t source_timeout_ms;       /* for one statement at a source */
+    void (*attach_begins)(void *ctx); /* around the attaching of each source that is elsewhere; NULL: it may take for ever */
+    bool (*attach_ends)(void *ctx);   /* true: its connections were ended, as it took too long */
+    void *attach_ctx;
     bool session;                    /* its time zone can be set after the lock */
     bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
     const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */

@@ -265,6 +265,19 @@ static int attach(struct engine *e, const struct engine_options *o, const struct
     }
 }
 
+static int attach_in_time(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
+{
+    bool timed = o->attach_begins && source_is_remote(&x->def);
+    if (timed)
+        o->attach_begins(o->attach_ctx);
+    int ok = attach(e, o, x, err);
+    if (timed && o->attach_ends(o->attach_ctx)) { /* also when the scanner did not mind: it takes a broken connection for an unusual server */
+        ok = error_set(err, ERR_SOURCE, "the source does not answer");
+        snprintf(err->source, sizeof err->source, "%s", x->def.name);
+    }
+    return ok;
+}
+
 int sources_attach(struct engine *e, const struct engine_options *o, bool databases, struct error *err)
 {
     if (!databases && o->trust_file && o->trust_file[0])
@@ -290,7 +303,7 @@ int sources_attach(struct engine *e, const struct engine_options *o, bool databa
         struct attached *a = &e->sources[e->source_count++];
         memcpy(a->name, x->def.name, sizeof a->name);
         a->type = x->def.type;
-        if (attach(e, o, x, err) < 0)
+        if (attach_in_time(e, o, x, err) < 0)
             return -1;
     }
     return 0;
@@ -381,6 +394,14 @@ static const struct attached *which(const struct engine *e, enum source_type typ
     return first;
 }
 
+/* Where the source's own words should stand, and it left without any. */
+static void tell_silence(struct error *err)
+{
+    size_t len = strlen(err->detail);
+    if (len >= 2 && strcmp(err->detail + len - 2, ": ") == 0)
+        snprintf(err->detail + len, sizeof err->detail - len, "the connection broke off, or what came from it made no sense");
+}
+
 void sources_judge_failure(const struct engine *e, const char *sql, size_t len, struct error *err)
 {
     if (e->source_count == 0 || err->code != ERR_SQL || strcmp(err->error_type, "Parser") == 0 || strcmp(err->error_type, "Binder") == 0 ||
@@ -397,6 +418,7 @@ void sources_judge_failure(const struct engine *e, const char *sql, size_t len, 
         err->code = ERR_SOURCE;
         err->position = 0;
         err->error_type[0] = 0;
+        tell_silence(err);
         snprintf(err->source, sizeof err->source, "%s", a->name);
         return;
     }

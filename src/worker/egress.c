@@ -23,6 +23,7 @@ static struct {
     size_t count;
     struct egress_endpoint endpoint[SOURCES_PER_SET];
     const atomic_bool *stop;
+    _Atomic unsigned hang_ups; /* who waits for the broker gives up with the next one */
     _Atomic uint64_t connected[CONNECTIONS_MAX / 64]; /* a bit for each number that was one */
 } egress = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
@@ -96,6 +97,7 @@ int egress_endpoint(const struct sockaddr *address, socklen_t len)
 /* Waits for the answer to this ask; those to earlier ones, which were given up, are dropped. */
 static int wait_answer(uint32_t id)
 {
+    unsigned hang_ups = atomic_load(&egress.hang_ups);
     int64_t deadline = clock_now_ns() + (EGRESS_CONNECT_MS + 1000) * NS_PER_MS;
     for (;;) {
         struct pollfd p = {.fd = egress.fd, .events = POLLIN};
@@ -103,7 +105,7 @@ static int wait_answer(uint32_t id)
         int fd = -1, nfds = 0;
         if (poll(&p, 1, 50) < 0 && errno != EINTR)
             return -1;
-        if (egress.stop && atomic_load_explicit(egress.stop, memory_order_relaxed)) {
+        if ((egress.stop && atomic_load_explicit(egress.stop, memory_order_relaxed)) || atomic_load(&egress.hang_ups) != hang_ups) {
             errno = ECANCELED;
             return -1;
         }
@@ -153,6 +155,7 @@ void egress_connected(int fd)
  * was born with. */
 void egress_hang_up(void)
 {
+    atomic_fetch_add(&egress.hang_ups, 1);
     for (int i = 0; i < CONNECTIONS_MAX / 64; i++)
         for (uint64_t left = atomic_exchange(&egress.connected[i], 0); left; left &= left - 1)
             (void)shutdown(64 * i + __builtin_ctzll(left), SHUT_RDWR);

@@ -7,6 +7,7 @@
 #include "core/fd.h"
 #include "link/inherit.h"
 #include "worker/egress.h"
+#include "worker/patience.h"
 #include "worker/sandbox.h"
 #include "worker/sources.h"
 #include "worker/trust.h"
@@ -178,10 +179,14 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
     *ret_again = opts; /* without the sources: their secrets do not outlive the opening */
     ret_again->allow_functions = ret_again->deny_functions = NULL;
     start_egress(w, s);
+    opts.attach_begins = patience_begins;
+    opts.attach_ends = patience_ends;
+    opts.attach_ctx = patience_new();
     opts.sources = s->sources.engine;
     opts.source_count = s->sources.count;
     fault_point("open");
     w->engine = engine_open(&opts, err);
+    patience_free(opts.attach_ctx);
     free(allow);
     free(deny);
     return w->engine ? 0 : -1;

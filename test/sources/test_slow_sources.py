@@ -8,7 +8,7 @@ import pytest
 
 from lib.client import new_id
 from lib.server import Server
-from lib.session import Session
+from lib.session import Session, open_session
 from lib.sources import Sources
 from lib.wait import wait_until
 
@@ -100,16 +100,21 @@ def test_what_postgres_is_told(client, told):
                                             "statement_timeout": "300000"}
 
 
-class OlderPostgres:
-    """PostgreSQL 15 as if it were 13: a connection that asks for what came with 14 is refused as 13 does it."""
-
-    WORD = b"client_connection_check_interval"
+class Between:
+    """Stands between us and PostgreSQL, and lets everything pass."""
 
     def __init__(self, pg):
-        self.pg, self.refused = pg, 0
+        self.pg = pg
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.run, daemon=True).start()
+
+    def answer(self, _start):
+        """To a client's first message; None: the server's."""
+
+    def passes(self, data, _to_server):
+        """What of it passes; None: the connection breaks off."""
+        return data
 
     def run(self):
         while True:
@@ -122,21 +127,19 @@ class OlderPostgres:
     def serve(self, peer):
         head = peer.recv(4, socket.MSG_WAITALL)
         start = head + peer.recv(int.from_bytes(head, "big") - 4, socket.MSG_WAITALL)
-        if self.WORD in start:
-            self.refused += 1
-            fields = b"SFATAL\0VFATAL\0C42704\0Munrecognized configuration parameter \"" + self.WORD + b"\"\0\0"
-            peer.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        answer = self.answer(start)
+        if answer is not None:
+            peer.sendall(answer)
             peer.close()
             return
         server = socket.create_connection(("127.0.0.1", self.pg.port))
         server.sendall(start)
-        threading.Thread(target=self.copy, args=(server, peer), daemon=True).start()
-        self.copy(peer, server)
+        threading.Thread(target=self.copy, args=(server, peer, False), daemon=True).start()
+        self.copy(peer, server, True)
 
-    @staticmethod
-    def copy(source, target):
+    def copy(self, source, target, to_server):
         try:
-            while data := source.recv(65536):
+            while (data := source.recv(65536)) and (data := self.passes(data, to_server)) is not None:
                 target.sendall(data)
         except OSError:
             pass
@@ -153,10 +156,57 @@ class OlderPostgres:
         self.listener.close()
 
 
+class OlderPostgres(Between):
+    """PostgreSQL 15 as if it were 13: a connection that asks for what came with 14 is refused as 13 does it."""
+
+    WORD = b"client_connection_check_interval"
+    refused = 0
+
+    def answer(self, start):
+        if self.WORD not in start:
+            return None
+        self.refused += 1
+        fields = b"SFATAL\0VFATAL\0C42704\0Munrecognized configuration parameter \"" + self.WORD + b"\"\0\0"
+        return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+
 def test_an_older_postgres_is_told_what_it_knows(start, pg, told, tmp_path):
     with OlderPostgres(pg) as older:
-        declared = Sources(tmp_path).postgres("pgx", pg, port=older.port, sslmode="disable")
-        server = start(set=declared.settings)
+        server = start(set=Sources(tmp_path).postgres("pgx", pg, port=older.port, sslmode="disable").settings)
         assert what_was_told(server.client, "pgx") == {"client_connection_check_interval": "0", "default_transaction_read_only": "on",
                                                        "statement_timeout": "300000"}
         assert older.refused == 1
+
+
+class MutePostgres(Between):
+    """Lets us in, and answers no statement."""
+
+    def passes(self, data, to_server):
+        return b"" if to_server and data[:1] == b"Q" else data
+
+
+def test_a_source_that_answers_nothing_after_the_login(start, pg, tmp_path):
+    """With the server's own limits, as they are: what a caller reads is not that there was no worker."""
+    with MutePostgres(pg) as mute:
+        server = start(set=Sources(tmp_path).postgres("pgx", pg, port=mute.port, sslmode="disable").settings)
+        for response in (server.client.query("SELECT 1", sources=["pgx"]), open_session(server.client, sources=["pgx"])):
+            fields = response.problem(502, "source_error")
+            assert fields["source"] == "pgx" and "does not answer" in fields["detail"], fields
+
+
+class BrittlePostgres(Between):
+    """Breaks off in the middle of a scan."""
+
+    def passes(self, data, to_server):
+        return None if not to_server and len(data) > 8000 else data
+
+
+def test_a_source_that_breaks_off_in_the_middle_of_a_scan(start, pg, tmp_path):
+    with BrittlePostgres(pg) as brittle:
+        server = start(set=Sources(tmp_path).postgres("pgx", pg, port=brittle.port, sslmode="disable").settings)
+        with Session(server.client, sources=["pgx"]) as s:
+            s.rows("CREATE TEMP TABLE kept AS SELECT 42 AS a")
+            for _ in range(2):
+                fields = s.query("SELECT i, repeat(s, 100) FROM (SELECT id AS i, name AS s FROM pgx.public.users)").problem(502, "source_error")
+                assert fields["source"] == "pgx" and "broke off" in fields["detail"], fields
+            assert s.rows("FROM kept") == [[42]]
