@@ -128,7 +128,7 @@ void deaths_pid_ready(evutil_socket_t fd, short what, void *arg)
         workers_try_later(s);
     }
     if (w->kind != WORKER_KIND_POOL)
-        dedicated_dead(w);
+        dedicated_dead(w, reason);
     bury(w);
     workers_fill(s);
     supervisor_announce(s);

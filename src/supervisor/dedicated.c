@@ -288,7 +288,20 @@ void dedicated_refused(struct worker *w, const char *record)
     backoff_start(s, &s->warm_backoff, retry_warm);
 }
 
-void dedicated_dead(struct worker *w)
+/* Why a worker died that had not said why: with sources, that is most likely what one of them sent. With one alone it is known which. */
+static void tell_death(const struct worker *w, enum death_reason reason, struct error *ret)
+{
+    bool one = w->set[0] && !strchr(w->set, ',');
+    const char *what = reason == DEATH_MEMORY ? ": it took more memory than it may have" : "";
+    error_set(ret, one ? ERR_SOURCE : ERR_UNAVAILABLE, "the worker died while it %s%s%s%s", w->set[0] ? "attached " : "started", w->set,
+              w->words[0] ? ": " : what, w->words);
+    if (one)
+        snprintf(ret->source, sizeof ret->source, "%.*s", SOURCE_NAME_BYTES - 1, w->set);
+    else
+        ret->retry_after_s = 1;
+}
+
+void dedicated_dead(struct worker *w, enum death_reason reason)
 {
     struct supervisor *s = w->sup;
     struct want *x = w->want;
@@ -306,8 +319,7 @@ void dedicated_dead(struct worker *w)
     if (w->doomed)
         return; /* a new configuration: the want is served again, with a new worker */
     struct error err;
-    error_set(&err, ERR_UNAVAILABLE, "the worker died while it started%s%s", w->words[0] ? ": " : "", w->words);
-    err.retry_after_s = 1;
+    tell_death(w, reason, &err);
     dedicated_fail(s, x, &err);
 }
 

@@ -279,7 +279,7 @@ void dedicated_ready(struct worker *w);
 /* It said that it can't start; `record` as on the status pipe. */
 void dedicated_refused(struct worker *w, const char *record);
 /* It is dead. Called before it is buried. */
-void dedicated_dead(struct worker *w);
+void dedicated_dead(struct worker *w, enum death_reason reason);
 void dedicated_fill(struct supervisor *s); /* starts what wants and warm sets are missing, as far as there is room */
 void dedicated_forget_front(struct supervisor *s);
 void dedicated_drain(struct supervisor *s); /* those whose turn has not come are told that it will not */

@@ -1,11 +1,15 @@
 """A source that takes its time: what waits for it is stopped without the worker's death, and PostgreSQL stops, too. (MariaDB does not notice before it has
 something to send.)"""
 
+import os
+import pathlib
+import signal
 import socket
 import threading
 
 import pytest
 
+from lib import proc
 from lib.client import new_id
 from lib.server import Server
 from lib.session import Session, open_session
@@ -181,8 +185,13 @@ def test_an_older_postgres_is_told_what_it_knows(start, pg, told, tmp_path):
 class MutePostgres(Between):
     """Lets us in, and answers no statement."""
 
+    asked = False
+
     def passes(self, data, to_server):
-        return b"" if to_server and data[:1] == b"Q" else data
+        if not to_server or data[:1] != b"Q":
+            return data
+        self.asked = True
+        return b""
 
 
 def test_a_source_that_answers_nothing_after_the_login(start, pg, tmp_path):
@@ -192,6 +201,25 @@ def test_a_source_that_answers_nothing_after_the_login(start, pg, tmp_path):
         for response in (server.client.query("SELECT 1", sources=["pgx"]), open_session(server.client, sources=["pgx"])):
             fields = response.problem(502, "source_error")
             assert fields["source"] == "pgx" and "does not answer" in fields["detail"], fields
+
+
+def test_a_source_that_costs_the_worker_its_life_at_the_start(start, pg, tmp_path):
+    with MutePostgres(pg) as mute:
+        server = start(set=Sources(tmp_path).postgres("pgx", pg, port=mute.port, sslmode="disable").settings)
+        server.settle()
+        before = {p.pid for p in proc.descendants(server.pid)}
+        running = server.client.start_query("SELECT 1", sources=["pgx"])
+
+        def started():
+            new = [p.pid for p in proc.descendants(server.pid) if p.pid not in before] if mute.asked else []
+            return [pid for pid in new if b"bulkhead-worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+        wait_until(started, "no worker starts")
+        for pid in started():
+            os.kill(pid, signal.SIGKILL)
+        fields = running.read_response().problem(502, "source_error")
+        running.close()
+        assert fields["source"] == "pgx" and "died while it attached pgx" in fields["detail"], fields
 
 
 class BrittlePostgres(Between):
