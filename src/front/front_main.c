@@ -256,7 +256,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     atomic_store_explicit(&f->page->heartbeat_ns, now, memory_order_relaxed);
     pool_tick(f->pool, now, FIRST_ROW_NS);
     lanes_tick(f->lanes, now, FIRST_ROW_NS);
-    sessions_tick(f->sessions, now);
+    sessions_tick(f->sessions, f->cfg, now);
     log_flush(&f->log);
     keys_expire(f->auth.keys, (int64_t)time(NULL));
     delivery_tick(f, now);

@@ -338,6 +338,7 @@ int query_place(struct query *q, const struct query_request *r, struct error *er
         }
         struct pool_options o = sessions_lane_options(f);
         q->own_lane = lane_open(f->lanes, WORKER_KIND_SOURCES, r->sources, &o, &one_request, NULL);
+        snprintf(q->own_lane->account, sizeof q->own_lane->account, "%s", caller_of(f, q->x).key);
         q->pool = q->own_lane->pool;
     }
     return 0;

@@ -5,6 +5,8 @@
 #include "link/control.h"
 #include "sched/pool.h"
 
+#define LANE_ACCOUNT_BYTES 64
+
 struct lane;
 struct lanes;
 
@@ -28,6 +30,7 @@ struct lane {
     bool closing;
     const struct lane_events *events; /* NULL once it is closing */
     void *owner;
+    char account[LANE_ACCOUNT_BYTES]; /* of one request: whose it is, by the key's name; "": nobody's in particular */
     struct lane *next;
 };
 

@@ -170,6 +170,37 @@ static struct session *evictable(const struct sessions *all, int64_t now)
     return best;
 }
 
+static void evict(struct sessions *all, struct session *victim)
+{
+    all->counts.evicted++;
+    session_end(all, victim, "evicted: it was idle the longest when another one needed its place");
+}
+
+static bool takes_a_place(const struct lane *l) { return l->kind == WORKER_KIND_SOURCES && !l->closing; }
+
+/* Of this owner (NULL: of all): sessions, and requests with sources. */
+static int64_t places(const struct sessions *all, const char *owner)
+{
+    int64_t n = 0;
+    for (const struct session *s = all->first; s; s = s->next)
+        n += !owner || strcmp(s->owner, owner) == 0;
+    for (const struct lane *l = lanes_first(all->o.lanes); l; l = l->next)
+        n += takes_a_place(l) && (!owner || strcmp(l->account, owner) == 0);
+    return n;
+}
+
+/* A request with sources waits for a place that an idle session has. A key that holds as much as it may hold in sessions does not push others out;
+ * callers without keys can't be told from each other. */
+static void make_places(struct sessions *all, const struct config *cfg, int64_t now_ns)
+{
+    struct session *victim;
+    int64_t most = cfg->session.max_per_key;
+    for (const struct lane *l = lanes_first(all->o.lanes); l; l = l->next)
+        if (l->want && takes_a_place(l) && places(all, NULL) > cfg->session.max && (!l->account[0] || places(all, l->account) <= most) &&
+            (victim = evictable(all, now_ns)) != NULL)
+            evict(all, victim);
+}
+
 static int make_room(struct sessions *all, const struct config *cfg, const char *owner, struct error *err)
 {
     int64_t own = 0;
@@ -186,8 +217,7 @@ static int make_room(struct sessions *all, const struct config *cfg, const char 
         return 0;
     struct session *victim = evictable(all, clock_now_ns());
     if (victim) {
-        all->counts.evicted++;
-        session_end(all, victim, "evicted: it was idle the longest when another one needed its place");
+        evict(all, victim);
         return 0;
     }
     error_set(err, ERR_OVERLOADED, "%lld sessions are open, and none of them has been idle for long enough", (long long)cfg->session.max);
@@ -290,9 +320,10 @@ void sessions_set_pool_options(struct sessions *all, const struct pool_options *
         pool_set_options(s->lane->pool, opts);
 }
 
-void sessions_tick(struct sessions *all, int64_t now_ns)
+void sessions_tick(struct sessions *all, const struct config *cfg, int64_t now_ns)
 {
     struct session *next;
+    make_places(all, cfg, now_ns);
     for (struct session *s = all->first; s; s = next) {
         next = s->next;
         enum session_state state = session_state(s);

@@ -3,7 +3,7 @@
 #include "core/config.h"
 #include "session/lane.h"
 
-#define SESSION_OWNER_BYTES 64
+#define SESSION_OWNER_BYTES LANE_ACCOUNT_BYTES
 
 struct sessions;
 
@@ -65,7 +65,8 @@ void sessions_end_owner(struct sessions *all, const char *owner, const char *rea
 /* A source's definition or secret has changed: sessions that use it get a new worker when they are idle, or (`end`) end. */
 void sessions_source_changed(struct sessions *all, const char *set, bool end);
 void sessions_set_pool_options(struct sessions *all, const struct pool_options *opts);
-void sessions_tick(struct sessions *all, int64_t now_ns);
+/* Ends those whose time is over, and idle ones whose places requests with sources wait for. */
+void sessions_tick(struct sessions *all, const struct config *cfg, int64_t now_ns);
 unsigned sessions_count(const struct sessions *all);
 struct sessions_counts {
     uint64_t opened, ended, evicted, expired, resets;

@@ -100,6 +100,20 @@ def test_a_revoked_key_ends_its_sessions_at_once(keyed, pg):
     keyed.wait_log("session_end", why="its key was revoked")
 
 
+def test_whoever_has_as_many_as_it_may_pushes_nobody_out(tmp_path, items):
+    path = tmp_path / "keys.ini"
+    keys = {name: new_key(path, name, "analyst") for name in ("ann", "ben", "cat")}
+    with Server(items, set={**Sources(tmp_path).files("drop", tmp_path).settings, "server.keys_file": path, "session.max": 2, "session.max_per_key": 1,
+                            "session.memory_limit": "64MB", "limits.queue_timeout": "5s"}) as server:
+        c = {name: Caller(server, key) for name, key in keys.items()}
+        anns, bens = (c[who].open().json()["id"] for who in ("ann", "ben"))
+        c["ann"].query("SELECT 1", sources=["drop"]).problem(503, "overloaded")
+        assert c["ann"].query("SELECT 1", session=anns).status == c["ben"].query("SELECT 1", session=bens).status == 200
+        assert c["cat"].query("SELECT 42", sources=["drop"]).data == [[42]]
+        c["ann"].query("SELECT 1", session=anns).problem(410, "gone")
+        assert c["ben"].query("SELECT 1", session=bens).status == 200
+
+
 class TestRightsThatAreTakenAway:
     def ids(self, server):
         return {s["id"] for s in server.callers["root"].ask("GET", "/v1/sessions").json()["sessions"]}

@@ -334,6 +334,15 @@ class TestLimits:
         assert server.metric("bulkhead_sessions_evicted_total") == 1
         assert opened.json()["id"] in [s["id"] for s in server.client.get("/v1/sessions").json()["sessions"]]
 
+    def test_it_makes_room_for_a_request_with_sources_too(self, start, tmp_path):
+        server = start(set={"session.max": 2, "session.memory_limit": "64MB", **Sources(tmp_path).files("drop", tmp_path).settings})
+        a, b = Session(server.client), Session(server.client)
+        a.rows("SELECT 1")
+        assert server.client.query("SELECT 42", sources=["drop"]).data == [[42]]
+        assert "evicted" in b.get().problem(410, "gone")["detail"]
+        assert a.rows("SELECT 1") == [[1]], "one place was needed, not two"
+        assert server.metric("bulkhead_sessions_evicted_total") == 1
+
     def test_busy_ones_do_not(self, start):
         server = start(set={"session.max": 1, "session.memory_limit": "64MB"})
         with Session(server.client) as s:
