@@ -90,9 +90,13 @@ static bool has_source(const struct engine_options *o, enum source_type type)
 static int make_policy(struct engine *e, const struct engine_options *o, struct error *err)
 {
     char *files[SOURCES_PER_SET + 1] = {NULL};
+    const char *catalogs[SOURCES_PER_SET + 1] = {NULL};
     CHECK(o->source_count <= SOURCES_PER_SET);
     size_t count = sources_file_prefixes(o, files);
-    struct policy_options p = {.allow = o->allow_functions, .deny = o->deny_functions, .files = (const char *const *)files,
+    for (size_t i = 0, n = 0; i < o->source_count; i++)
+        if (o->sources[i].def.type == SOURCE_IS_postgres || o->sources[i].def.type == SOURCE_IS_mysql)
+            catalogs[n++] = o->sources[i].def.name;
+    struct policy_options p = {.allow = o->allow_functions, .deny = o->deny_functions, .files = (const char *const *)files, .catalogs = catalogs,
                                .nothing_stored = is_memory(o) && !has_source(o, SOURCE_IS_duckdb)};
     e->policy = policy_new(e->db, &p, err);
     for (size_t i = 0; i < count; i++)

@@ -12,7 +12,7 @@ struct policy {
     struct policy_table *table;
     struct stored *stored;
     struct filtered *filtered;
-    char **files;
+    char **files, **catalogs;
 };
 
 /* What the callbacks of one walk need. */
@@ -110,6 +110,7 @@ static enum policy_verdict judge_text(struct judge *j, const char *sql, size_t l
     enum policy_verdict v = POLICY_UNJUDGED;
     w->table = j->p->table;
     w->files = (const char *const *)j->p->files;
+    w->catalogs = (const char *const *)j->p->catalogs;
     w->text = on_text;
     w->object = on_object;
     w->unknown = on_unknown;
@@ -301,6 +302,7 @@ struct policy *policy_new(duckdb_database db, const struct policy_options *o, st
     CHECK(p);
     p->table = policy_table_new(o->allow, o->deny);
     p->files = copy_list(o->files);
+    p->catalogs = copy_list(o->catalogs);
     p->stored = stored_new();
     if (duckdb_connect(db, &p->con) != DuckDBSuccess)
         error_set(err, ERR_UNAVAILABLE, "the engine gives no connection for the policy");
@@ -310,6 +312,13 @@ struct policy *policy_new(duckdb_database db, const struct policy_options *o, st
         return p;
     policy_free(p);
     return NULL;
+}
+
+static void free_list(char **list)
+{
+    for (char **f = list; *f; f++)
+        free(*f);
+    free(list);
 }
 
 void policy_free(struct policy *p)
@@ -325,8 +334,7 @@ void policy_free(struct policy *p)
         duckdb_disconnect(&p->con);
     stored_free(p->stored);
     policy_table_free(p->table);
-    for (char **f = p->files; *f; f++)
-        free(*f);
-    free(p->files);
+    free_list(p->files);
+    free_list(p->catalogs);
     free(p);
 }

@@ -11,6 +11,7 @@ struct policy;
 struct policy_options {
     const char *const *allow, *const *deny; /* see policy_table_new */
     const char *const *files; /* directories and addresses below which files may be read, each with a slash at its end; NULL-terminated, or NULL */
+    const char *const *catalogs; /* of sources whose tables may be called like files; NULL-terminated, or NULL */
     bool nothing_stored; /* no file is open that could hold views, macros or tables: they are not looked for */
 };
 

@@ -54,7 +54,7 @@ int judge_table(struct walk *k, const struct policy_name *n, int64_t location)
     }
     if (k->w->object(k->w->ctx, POLICY_TABLE_OBJECT, n, &known, &k->w->effect, k->err) < 0)
         return refused_at(k, location);
-    if (known || !policy_names_file(n))
+    if (known || !policy_names_file(n) || policy_names_of(k->w->catalogs, n))
         return 0;
     if (!n->schema.len && policy_path_inside(k->w->files, n->name) && !policy_names_database(n->name)) {
         walk_leaves(k, POLICY_FRESH);

@@ -37,7 +37,8 @@ static bool has_ending(struct span s)
     return false;
 }
 
-static bool is_path(struct span s) { return s.len && (memchr(s.at, '/', s.len) || has_ending(s)); }
+static bool has_slash(struct span s) { return s.len && memchr(s.at, '/', s.len); }
+static bool is_path(struct span s) { return has_slash(s) || has_ending(s); }
 
 bool policy_names_file(const struct policy_name *n)
 {
@@ -46,6 +47,17 @@ bool policy_names_file(const struct policy_name *n)
     /* passwd.csv: the engine puts a name in two parts together again before it looks for a file. One in three parts as well, but there the
      * first part is a catalog that is attached or none, and the engine's own lock keeps files away. */
     return n->schema.len && !n->catalog.len && is_ending(n->name.at, n->name.len);
+}
+
+bool policy_names_of(const char *const *catalogs, const struct policy_name *n)
+{
+    struct span first = n->catalog.len ? n->catalog : n->schema;
+    if (!first.len || has_slash(n->schema) || has_slash(n->name))
+        return false;
+    for (; catalogs && *catalogs; catalogs++)
+        if (policy_name_is(first.at, first.len, *catalogs))
+            return true;
+    return false;
 }
 
 bool policy_names_split(const char *text, size_t len, struct policy_name *ret)

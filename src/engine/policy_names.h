@@ -7,6 +7,10 @@
  * reads by itself. */
 bool policy_names_file(const struct policy_name *n);
 
+/* It stands behind one of these catalogs (NULL-terminated; NULL: none), which are not of the engine's own kind, and has no slash: the engine finds the table
+ * there, or takes the name, the catalog's in front, for that of a file in the worker's directory, where no such file is. */
+bool policy_names_of(const char *const *catalogs, const struct policy_name *n);
+
 /* Takes 'catalog.schema.name', each part plain or in double quotes, apart; the spans point into the text. False: something else. */
 bool policy_names_split(const char *text, size_t len, struct policy_name *ret);
 

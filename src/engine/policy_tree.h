@@ -32,6 +32,7 @@ struct policy_walk {
     /* Set by the caller. */
     const struct policy_table *table;
     const char *const *files; /* see policy_path_inside */
+    const char *const *catalogs; /* see policy_names_of; NULL: none */
     /* A text inside of the statement: its verdict, its effect merged. */
     enum policy_verdict (*text)(void *ctx, const char *sql, size_t len, unsigned depth, enum policy_effect *effect, struct error *err);
     /* A table, view or function of the database by that name: NULL or an allowed one: 0, its effect merged, *ret_known when there is such

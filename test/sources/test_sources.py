@@ -299,8 +299,24 @@ def test_unusual_names_and_types(start, pg, my, tmp_path):
     pg.sql("CREATE TABLE IF NOT EXISTS public.shapes(id INT, at POINT, net INET, range INT4RANGE, words TSVECTOR)")
     server = start(set=Sources(tmp_path).postgres("pg1", pg).settings)
     assert server.client.rows('SELECT "co,l", "sel""ect" FROM pg1."Od d""schema"."ta ble;"', sources=["pg1"]) == [[1, "a"]]
-    assert server.client.query("SELECT * FROM pg1.public.shapes", sources=["pg1"]).status in (200, 400, 502)
+    pg.sql("INSERT INTO public.shapes SELECT 1, '(1,2)', '10.0.0.1/8', '[1,5)', 'a b' WHERE NOT EXISTS (SELECT 1 FROM public.shapes)")
+    assert server.client.rows("SELECT * FROM pg1.public.shapes", sources=["pg1"]) == [[1, {"x": 1.0, "y": 2.0}, "10.0.0.1/8", "[1,5)", "'a' 'b'"]]
     assert server.client.rows("SELECT 1") == [[1]]
+
+
+def test_tables_that_are_called_like_files(start, pg, tmp_path):
+    pg.sql('CREATE TABLE public."x.csv" AS SELECT 1 AS a; CREATE TABLE public.json AS SELECT 2 AS a; CREATE TABLE public."in/x.csv" AS SELECT 3 AS a')
+    try:
+        server = start(set=Sources(tmp_path).postgres("pg1", pg).settings)
+        with Session(server.client, sources=["pg1"]) as s:
+            assert s.rows('FROM pg1.public."x.csv"') == s.rows('FROM pg1."x.csv"') == [[1]]
+            assert s.rows("FROM pg1.public.json") == s.rows("FROM pg1.json") == [[2]]
+            for name in ('pg1."no.csv"', 'pg1.public."no.csv"', "pg1.txt"):
+                assert s.query(f"FROM {name}").problem(400, "sql_error")["error_type"] in ("Catalog", "IO")
+            for name in ('pg1.public."in/x.csv"', '"x.csv"', "'x.csv'", 'public."x.csv"', 'nosuch."x.csv"', 'pg1."/etc/x.csv"', '"pg1/x.csv"'):
+                s.query(f"FROM {name}").problem(403, "forbidden")
+    finally:
+        pg.sql('DROP TABLE public."x.csv", public.json, public."in/x.csv"')
 
 
 def test_secrets_are_in_no_process_that_is_looked_at(server, client, declared, pg):

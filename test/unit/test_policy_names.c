@@ -97,6 +97,21 @@ static void names_that_would_be_files(void **state)
     assert_true(policy_names_file(&n));
 }
 
+static void names_behind_a_catalog_of_a_source(void **state)
+{
+    (void)state;
+    static const char *const catalogs[] = {"pg1", "my1", NULL};
+    const struct policy_name inside[] = {name("pg1", "public", "x.csv"), name(NULL, "MY1", "x.csv"), name(NULL, "my1", "json"), name("my1", "a.csv", "t")};
+    const struct policy_name outside[] = {name(NULL, NULL, "x.csv"), name(NULL, "public", "x.csv"), name("db", "pg1", "x.csv"), name("pg1", "a/b", "x.csv"),
+                                          name("pg1", "public", "a/x.csv"), name(NULL, "pg1", "/etc/passwd"), name(NULL, "pg", "x.csv"), name(NULL, NULL, "pg1")};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        assert_true(policy_names_of(catalogs, &inside[i]));
+        assert_false(policy_names_of(NULL, &inside[i]));
+    }
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++)
+        assert_false(policy_names_of(catalogs, &outside[i]));
+}
+
 static void names_in_texts(void **state)
 {
     (void)state;
@@ -220,7 +235,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table),          cmocka_unit_test(the_operator_widens_and_narrows),
-        cmocka_unit_test(names_that_would_be_files), cmocka_unit_test(names_in_texts), cmocka_unit_test(paths_below_a_prefix),
+        cmocka_unit_test(names_that_would_be_files),
+        cmocka_unit_test(names_behind_a_catalog_of_a_source), cmocka_unit_test(names_in_texts), cmocka_unit_test(paths_below_a_prefix),
         cmocka_unit_test(verdicts_reach_every_user), cmocka_unit_test(circles_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
