@@ -55,8 +55,11 @@ static duckdb_value bignum_value(const uint8_t *bytes, uint32_t len)
     return v;
 }
 
+/* NULL for every other type before a byte is looked at: their vectors hold no strings, or nothing at all (VARIANT is stored as a struct). */
 static duckdb_value bytes_value(duckdb_type id, const duckdb_string_t *s)
 {
+    if (id != DUCKDB_TYPE_VARCHAR && id != DUCKDB_TYPE_BLOB && id != DUCKDB_TYPE_BIT && id != DUCKDB_TYPE_BIGNUM)
+        return NULL;
     const char *bytes = duckdb_string_t_data((duckdb_string_t *)s);
     uint32_t len = duckdb_string_t_length(*s);
     if (id == DUCKDB_TYPE_VARCHAR)
@@ -65,9 +68,7 @@ static duckdb_value bytes_value(duckdb_type id, const duckdb_string_t *s)
         return duckdb_create_blob((const uint8_t *)bytes, len);
     if (id == DUCKDB_TYPE_BIT)
         return duckdb_create_bit((duckdb_bit){(uint8_t *)bytes, len});
-    if (id == DUCKDB_TYPE_BIGNUM)
-        return bignum_value((const uint8_t *)bytes, len);
-    return NULL;
+    return bignum_value((const uint8_t *)bytes, len);
 }
 
 /* The UUID's vector form has its highest bit turned over, so that it sorts as a signed number. */

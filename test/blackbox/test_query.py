@@ -178,6 +178,18 @@ class TestParameters:
         assert response.status == 400, response
 
 
+    @pytest.mark.parametrize("kind, value", [
+        ("VARIANT", 1), ("VARIANT[]", [1]), ("VARIANT[1]", [1]), ("STRUCT(a VARIANT)", {"a": 1}), ("MAP(VARCHAR, VARIANT)", {"a": 1}),
+        ("UNION(a VARIANT)", "x"), ("GEOMETRY", "POINT(1 2)"),
+    ])
+    def test_a_type_that_no_parameter_can_have_is_refused_and_costs_no_worker(self, client, server, kind, value):
+        """VARIANT's vectors hold no strings, and nothing else that becomes a value of its own."""
+        deaths = server.metric("bulkhead_worker_deaths_total", reason="crash")
+        client.query("SELECT $1", [{"type": kind, "value": value}]).problem(400, "bad_request")
+        assert client.rows("SELECT typeof($1::VARIANT)", [1]) == [["VARIANT"]]
+        assert server.metric("bulkhead_worker_deaths_total", reason="crash") == deaths
+
+
 class TestMaxRows:
     def test_it_cuts_and_says_so(self, client):
         body = client.query("SELECT id FROM items ORDER BY id", max_rows=5).json()
