@@ -217,6 +217,7 @@ int broker_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN);
     if (!enter_jail((uid_t)strtoul(argv[3], NULL, 10), (pid_t)atoi(argv[2])))
         return 1;
     (void)fd_nonblock(BROKER_FD_CONTROL);

@@ -2,6 +2,7 @@
  * `broker-process` the broker, `publisher-process` the publisher. */
 #include "broker/broker.h"
 #include "cli/cli.h"
+#include "core/fd.h"
 #include "front/front.h"
 
 #include <stdio.h>
@@ -32,11 +33,28 @@ static void usage(FILE *out)
     fprintf(out, "usage: bulkhead COMMAND [ARGUMENTS]\n\nDuckDB for many users, behind a process boundary.\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
-    fprintf(out, "\n`bulkhead COMMAND --help` tells more; `bulkhead --version` prints the version.\n");
+    fprintf(out, "\n`bulkhead COMMAND --help` tells more; `bulkhead [COMMAND] --version` prints the version.\n");
+}
+
+static int version(void)
+{
+    printf("bulkhead %s\n", BULKHEAD_VERSION);
+    return 0;
+}
+
+/* `bulkhead COMMAND --version`, and as the last argument behind others, where it is no file's name. */
+static bool asks_version(int argc, char **argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--version") == 0 && (i == 2 || i == argc - 1))
+            return true;
+    return false;
 }
 
 int cli_main(int argc, char **argv)
 {
+    if (fd_hold_standard() < 0)
+        return 1;
     const char *name = argc > 1 ? argv[1] : "";
     /* Neither a core file nor another process of the same user gets to see queries and keys. An exec takes it back: each role says so itself. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -50,13 +68,11 @@ int cli_main(int argc, char **argv)
         usage(stdout);
         return 0;
     }
-    if (strcmp(name, "--version") == 0) {
-        printf("bulkhead %s\n", BULKHEAD_VERSION);
-        return 0;
-    }
+    if (strcmp(name, "--version") == 0)
+        return version();
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+            return asks_version(argc, argv) ? version() : commands[i].run(argc - 1, argv + 1);
     if (name[0])
         fprintf(stderr, "bulkhead: unknown command '%s'; `bulkhead --help` lists them\n", name);
     else

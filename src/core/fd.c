@@ -26,6 +26,17 @@ int fd_nonblock(int fd)
     return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+int fd_hold_standard(void)
+{
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR); /* the lowest number that is free */
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
+}
+
 int fd_memory(const char *name, size_t bytes)
 {
     auto_close int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);

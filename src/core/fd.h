@@ -20,6 +20,10 @@ static inline int take_fd(int *fd)
 /* 0; -1 with errno. */
 int fd_nonblock(int fd);
 
+/* Opens /dev/null for each of 0, 1 and 2 that is closed, so that no file or socket gets a number that somebody prints on. For a program's first
+ * line. 0; -1 with errno. */
+int fd_hold_standard(void);
+
 /* A new memfd of `bytes` zeros that can neither shrink nor grow, nor be sealed further. The caller's; -1 with errno. */
 int fd_memory(const char *name, size_t bytes);
 /* A new memfd with these bytes that nobody can change any more, at offset 0. The caller's; -1 with errno. */

@@ -384,8 +384,9 @@ int front_main(int argc, char **argv)
         return 1;
     prctl(PR_SET_NAME, "bulkhead-front"); /* exec by /proc/self/exe leaves "exe" */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C goes to all; the supervisor decides */
+    signal(SIGINT, SIG_IGN); /* the supervisor decides */
     signal(SIGHUP, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN); /* it logs to the terminal from a process group that is not in the foreground */
     if (start(&f, listeners, (uid_t)strtoul(argv[4], NULL, 10), (pid_t)atoi(argv[2]), &err) < 0) {
         fprintf(stderr, "bulkhead front: %s\n", err.detail);
         return 1;

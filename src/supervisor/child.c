@@ -116,6 +116,8 @@ static void run_child(const struct child_spec *spec, int report_fd)
             kept++;
     }
     set_signals();
+    /* A group of its own: a signal to the server's whole group (a terminal, timeout(1), foreman) is the supervisor's alone to answer, by a drain. */
+    (void)setpgid(0, 0);
     set_weight(spec);
     int report = fcntl(report_fd, F_DUPFD_CLOEXEC, 3 + 2 * CHILD_FDS_MAX);
     if (!enter_groups(spec) || !set_cores(spec) || !set_descriptors(spec)) /* without its limits it does not start */

@@ -119,6 +119,12 @@ class TestUsage:
         result = run_cli("--version")
         assert result.returncode == 0 and re.fullmatch(r"bulkhead \d+\.\d+\.\d+\S*\n", result.stdout), result
 
+    @pytest.mark.parametrize("argv", [("serve",), ("query",), ("import",), ("recover",), ("rollback",), ("doctor",), ("key",), ("key", "new"), ("top",),
+                                      ("config",), ("serve", "x.duckdb")])
+    def test_every_command_tells_the_version(self, argv):
+        result = run_cli(*argv, "--version")
+        assert result.returncode == 0 and re.fullmatch(r"bulkhead \d+\.\d+\.\d+\S*\n", result.stdout) and result.stderr == "", result
+
     @pytest.mark.parametrize("argv", [("--help",), ("-h",), ("serve", "--help"), ("query", "--help"), ("config", "--help"), ("serve", "-h")])
     def test_help(self, argv):
         result = run_cli(*argv)

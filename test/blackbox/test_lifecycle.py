@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from lib import proc
-from lib.client import Cut, new_id
-from lib.server import run_cli
+from lib.client import Client, Cut, new_id
+from lib.server import BULKHEAD, clean_environment, run_cli
 from lib.sql import CROSS_JOIN, LEVENSHTEIN, SHORT_WORK
 from lib.wait import stays, wait_until
 
@@ -50,6 +51,32 @@ class TestStart:
     def test_overcommit_starts_all_the_same(self, start):
         server = start(set={"pool.memory_limit": "1TB", "pool.memory_cap": "2TB", "pool.overcommit": "yes"})
         assert server.client.rows("SELECT 1") == [[1]]
+
+
+class TestStandardDescriptors:
+    @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&-"])
+    def test_closed_ones_are_held_so_that_nothing_else_is_printed_on(self, items, tmp_path, closed):
+        """Else the first files that it opens, the page it shares with the front among them, would be standard output and the log."""
+        path = tmp_path / "s"
+        argv = [str(BULKHEAD), "serve", str(items), "--listen", f"unix:{path}", "--set", "pool.workers=1"]
+        p = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", *argv], env=clean_environment(), start_new_session=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            client = Client(f"unix:{path}")
+            wait_until(lambda: path.exists() and client.get("/readyz").status == 200, "does not answer", 30)
+            assert client.rows("SELECT 1") == [[1]]
+            for fd in range(3):
+                assert "memfd" not in os.readlink(f"/proc/{p.pid}/fd/{fd}")
+                assert "socket" not in os.readlink(f"/proc/{p.pid}/fd/{fd}")
+        finally:
+            p.terminate()
+            p.communicate(timeout=60)
+        assert p.returncode == 0
+
+    def test_a_result_does_not_go_where_nobody_asked_for_it(self, items):
+        done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", str(BULKHEAD), "query", str(items), "SELECT 1", "--format", "csv"],
+                              env=clean_environment(), capture_output=True, timeout=60)
+        assert done.returncode == 0 and done.stderr == b"", done
 
 
 class TestProcesses:
@@ -98,6 +125,17 @@ class TestDrain:
         server.send_signal(sig)
         assert c.read_response().status == 200
         assert server.wait_end() == 0
+
+    def test_a_signal_to_the_whole_process_group_is_a_drain_too(self, start):
+        """timeout(1), foreman and a terminal signal the group: front and workers are not in it."""
+        server = start()
+        mine = new_id()
+        c = server.client.start_query(SHORT_WORK, headers={"Bulkhead-Query-Id": mine})
+        server.wait_running(mine)
+        os.killpg(server.pid, signal.SIGTERM)
+        assert c.read_response().status == 200
+        assert server.wait_end() == 0
+        assert not server.log_contains("front_hung|worker_death.*crash"), server.log_text()
 
     def test_a_queued_query_is_finished_too(self, start):
         server = start(set={"pool.workers": 1})
