@@ -51,6 +51,10 @@ static int fail(const char *what, const char *arg)
 static void add_database(struct arguments *a, const char *path)
 {
     char cwd[PATH_MAX], full[2 * PATH_MAX];
+    if (strcmp(path, ":memory:") == 0) {
+        add_set(a, "database.path", "");
+        return;
+    }
     bool absolute = path[0] == '/' || !getcwd(cwd, sizeof cwd);
     if (!absolute)
         snprintf(full, sizeof full, "%s/%s", cwd, path);
@@ -80,6 +84,8 @@ static int parse(int argc, char **argv, struct arguments *a)
             return fail("unknown option ", arg);
         else if (database)
             return fail("more than one database: ", arg);
+        else if (!arg[0])
+            return fail("the database's name is empty (:memory: is an empty database)", "");
         else {
             database = true;
             add_database(a, arg);

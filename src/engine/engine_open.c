@@ -141,6 +141,10 @@ struct engine *engine_open(const struct engine_options *o, struct error *err)
     failure_hide_path(&e->hide, o->scratch_directory, "<scratch>");
     e->failure = (struct failure_context){.hide = &e->hide, .memory_limit_bytes = o->memory_limit_bytes, .data_limit_bytes = o->data_limit_bytes};
 
+    if (!is_memory(o) && open_check_kind(err, o->database_path) < 0) {
+        engine_close(e);
+        return NULL;
+    }
     duckdb_config config = config_new(o);
     char *message = NULL;
     duckdb_state state = duckdb_open_ext(is_memory(o) ? NULL : o->database_path, &e->db, config, &message);

@@ -77,6 +77,8 @@ struct stream *engine_stream_prepared(struct engine *e, duckdb_prepared_statemen
 
 /* Says in words why a file can't be opened, from the file itself and the engine's message. */
 void open_failure(struct error *err, const char *path, const char *message);
+/* -1 with *err for what is there and is no file: the engine would wait for ever for somebody to write into a pipe. 0: it may try. */
+int open_check_kind(struct error *err, const char *path);
 
 /* Binds JSON parameters to a prepared statement. 0, or -1 with *err. */
 int params_bind(struct engine *e, duckdb_prepared_statement statement, const char *json, size_t len, struct error *err);

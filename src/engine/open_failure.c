@@ -47,15 +47,26 @@ static int check_header(struct error *err, const char *path, int fd, off_t size)
     return fail(err, path, why);
 }
 
+static int check_kind(struct error *err, const char *path, mode_t mode)
+{
+    if (S_ISDIR(mode))
+        return fail(err, path, "it is a directory");
+    return S_ISREG(mode) ? 0 : fail(err, path, "it is not a regular file");
+}
+
+int open_check_kind(struct error *err, const char *path)
+{
+    struct stat st;
+    return stat(path, &st) < 0 ? 0 : check_kind(err, path, st.st_mode);
+}
+
 static int check_file(struct error *err, const char *path)
 {
     struct stat st;
     if (stat(path, &st) < 0)
         return fail_errno(err, path, errno);
-    if (S_ISDIR(st.st_mode))
-        return fail(err, path, "it is a directory");
-    if (!S_ISREG(st.st_mode))
-        return fail(err, path, "it is not a regular file");
+    if (check_kind(err, path, st.st_mode) < 0)
+        return -1;
     auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return fail_errno(err, path, errno);

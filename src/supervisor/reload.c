@@ -7,6 +7,7 @@
 #include "supervisor/supervisor_internal.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct changes {
@@ -90,6 +91,12 @@ static struct config *load(struct supervisor *s)
 {
     struct config *cfg;
     struct error err;
+    struct stat st;
+    if (s->opts->config_file && stat(s->opts->config_file, &st) == 0 && S_ISFIFO(st.st_mode)) {
+        error_set(&err, ERR_INTERNAL, "%s: it is a pipe, and who reads one may wait for ever", s->opts->config_file);
+        refuse(s, &err);
+        return NULL;
+    }
     if (config_load(&cfg, s->opts->config_file, s->opts->sets, environ, &err) < 0) {
         refuse(s, &err);
         return NULL;

@@ -53,6 +53,16 @@ class TestStart:
         assert server.client.rows("SELECT 1") == [[1]]
 
 
+    def test_no_name_is_no_database(self):
+        """An empty variable of a script is not the working directory."""
+        result = run_cli("serve", "", "--listen", "127.0.0.1:0")
+        assert result.returncode == 2 and "empty" in result.stderr and result.stdout == "", result
+
+    def test_memory_is_the_empty_database(self, start):
+        server = start(":memory:")
+        assert server.ready_database == ":memory:" and server.client.rows("SELECT 42") == [[42]]
+
+
 class TestStandardDescriptors:
     @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&-"])
     def test_closed_ones_are_held_so_that_nothing_else_is_printed_on(self, items, tmp_path, closed):
@@ -246,6 +256,18 @@ class TestReload:
         server.send_signal(signal.SIGHUP)
         wait_until(lambda: [e for e in server.log_entries(since=since) if e["level"] == "error"], "no error in the log")
         assert server.client.rows("SELECT 1") == [[1]]
+
+    def test_a_pipe_in_its_place_does_not_stop_the_clock(self, start, tmp_path, items):
+        """Who opens a pipe that nobody writes to waits; the supervisor has deadlines to keep."""
+        ini = tmp_path / "b.ini"
+        self.write(ini, items, timeout="345ms")
+        server = start(None, config=ini)
+        since = server.log_mark()
+        ini.unlink()
+        os.mkfifo(ini)
+        server.send_signal(signal.SIGHUP)
+        server.wait_log("config_refused", since=since)
+        assert server.client.query(LEVENSHTEIN).problem(504, "timeout")["limit_ms"] == 345
 
     def test_a_new_address_needs_a_restart_and_says_so(self, start, tmp_path, items):
         ini = tmp_path / "b.ini"

@@ -76,6 +76,8 @@ static void bad_files_are_named_for_what_they_are(void **state)
     refused(in_dir("no/such/directory.duckdb"), "the file does not exist");
     refused(f.dir, "it is a directory");
     refused("/dev/null", "it is not a regular file");
+    assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
+    refused(in_dir("pipe"), "it is not a regular file"); /* at once: nobody ever writes into it */
     put(in_dir("junk"), junk, sizeof junk);
     refused(in_dir("junk"), "it is not a DuckDB database file");
     put(in_dir("short"), junk, 10);
