@@ -56,6 +56,7 @@ static const json_t *find_named(const json_t *object, const char *name)
     return NULL;
 }
 
+/* There are more values than parameters: which one is too many? */
 static int superfluous(struct binder *b, duckdb_prepared_statement statement, const json_t *object)
 {
     const char *key;
@@ -70,7 +71,7 @@ static int superfluous(struct binder *b, duckdb_prepared_statement statement, co
         if (!known)
             return error_set(b->err, ERR_BAD_REQUEST, "the statement has no parameter $%.64s", key);
     }
-    return 0;
+    return error_set(b->err, ERR_BAD_REQUEST, "a parameter is given twice: its names differ in upper and lower case only");
 }
 
 static int bind_object(struct binder *b, duckdb_prepared_statement statement, const json_t *object)

@@ -36,6 +36,17 @@ static bool decode(char *s, size_t len, bool plus)
     return true;
 }
 
+/* Twice the same: which one counts, a proxy in front may see otherwise. */
+static bool last_param_repeats(struct conn *c)
+{
+    const struct exchange *x = &c->x;
+    const char *base = c->head.data;
+    for (unsigned i = 0; i + 1 < x->param_count; i++)
+        if (strcmp(base + x->params[i].name, base + x->params[x->param_count - 1].name) == 0)
+            return true;
+    return false;
+}
+
 /* Cuts "a=1&b" into NUL-terminated names and values where they stand; each '&' and '=' makes room for a NUL. */
 static int split_query(struct conn *c, char *q)
 {
@@ -57,6 +68,8 @@ static int split_query(struct conn *c, char *q)
                 /* the name may have become shorter than its text: the empty value is the NUL at its end */
                 x->params[x->param_count - 1].value = (uint32_t)(q + strlen(q) - c->head.data);
             }
+            if (last_param_repeats(c))
+                return bad(c, "A parameter comes twice in the query string.");
         }
         q += n + more;
     }

@@ -205,7 +205,9 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
                                   q->admin ? "[admin] timeout" : "the server's timeout_max", q->asynchronous};
     size_t len;
     const char *body = exchange_body(x, &len);
-    const char *type = exchange_header(x, "Content-Type");
+    const char *type = exchange_header(x, "Content-Type"), *coding = exchange_header(x, "Content-Encoding");
+    if (coding && strcasecmp(coding, "identity") != 0)
+        return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Encoding '%.60s' is not supported; send the body as it is", coding);
     if (type && !charset_is_utf8(type))
         return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "the body must be UTF-8");
     if (type && media_is(type, "application/json"))

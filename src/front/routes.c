@@ -37,8 +37,9 @@ static const struct route routes[] = {
     {HTTP_M_GET, "/v1/schema", query_schema, .role = ROLE_READER},
     {HTTP_M_POST, "/v1/sessions", sessions_post, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/sessions", sessions_list, .role = ROLE_ANALYST},
-    {HTTP_M_GET, "/v1/sessions/{}", .handle_id = sessions_get, .role = ROLE_ANALYST},
-    {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_ANALYST, .flags = UNMETERED},
+    /* Readers have none: to them each is another's, which is 404. */
+    {HTTP_M_GET, "/v1/sessions/{}", .handle_id = sessions_get, .role = ROLE_READER},
+    {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_READER, .flags = UNMETERED},
     {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
     {HTTP_M_POST, "/v1/admin/sql", query_admin, .role = ROLE_ADMIN},

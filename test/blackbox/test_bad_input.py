@@ -114,8 +114,15 @@ def test_no_content_type_is_unsupported(client):
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate"])
 def test_a_compressed_body_is_refused(client, encoding):
-    response = client.request("POST", "/v1/query", b"\x1f\x8b", JSON + [("Content-Encoding", encoding)])
-    assert response.status in (400, 415), response
+    for body in (b"\x1f\x8b", b'{"sql": "SELECT 1"}'):
+        client.request("POST", "/v1/query", body, JSON + [("Content-Encoding", encoding)]).problem(415, "unsupported_media_type")
+    assert client.request("POST", "/v1/query", b'{"sql": "SELECT 1"}', JSON + [("Content-Encoding", "identity")]).status == 200
+
+
+def test_a_parameter_that_comes_twice_is_refused(client):
+    """A proxy that looks at the first and a server that takes the last see two requests."""
+    client.request("POST", "/v1/query?timeout=1s&timeout=2s", b"SELECT 1", [("Content-Type", "text/plain")]).problem(400, "bad_request")
+    client.get("/v1/queries?limit=1&limit=2").problem(400, "bad_request")
 
 
 @pytest.mark.parametrize("method, target", [

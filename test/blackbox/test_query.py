@@ -163,7 +163,7 @@ class TestParameters:
 
     @pytest.mark.parametrize("sql, params", [
         ("SELECT ?", []), ("SELECT ?", [1, 2]), ("SELECT 1", [1]), ("SELECT $a", {"b": 1}), ("SELECT $a", {"a": 1, "b": 2}),
-        ("SELECT $a", {}),
+        ("SELECT $a", {}), ("SELECT $a", {"a": 1, "A": 2}),
     ])
     def test_too_few_too_many_or_others_are_refused(self, client, sql, params):
         response = client.query(sql, params)

@@ -71,6 +71,7 @@ def test_a_session_is_its_owners_and_the_admins(keyed):
     assert c["ann"].query("CREATE TEMP TABLE t AS SELECT 5 AS a", session=session).status == 200
     for method, target in (("GET", f"/v1/sessions/{session}"), ("DELETE", f"/v1/sessions/{session}")):
         c["ben"].ask(method, target).problem(404, "not_found")
+        c["rea"].ask(method, target).problem(404, "not_found")
     c["ben"].query("FROM t", session=session).problem(404, "not_found")
     c["rea"].query("FROM t", session=session).problem(403, "forbidden")
     assert c["ben"].ask("GET", "/v1/sessions").json() == {"sessions": []}
@@ -78,7 +79,8 @@ def test_a_session_is_its_owners_and_the_admins(keyed):
     assert c["root"].query("FROM t", session=session).data == [[5]]
     assert c["root"].ask("DELETE", f"/v1/sessions/{session}").status == 204
     c["ann"].ask("GET", f"/v1/sessions/{session}").problem(410, "gone")
-    c["ben"].ask("GET", f"/v1/sessions/{session}").problem(404, "not_found")
+    for other in ("ben", "rea"):
+        c[other].ask("GET", f"/v1/sessions/{session}").problem(404, "not_found")
 
 
 def test_each_key_has_its_own_number_of_them(keyed):
