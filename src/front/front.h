@@ -62,6 +62,7 @@ struct front {
     struct waiter *waiters; /* those who want to hear of a query's end */
     bool draining;
     bool listening_unix;
+    char refused_id[QUERY_ID_BYTES]; /* of the request that was refused last, for its answer */
     uint8_t random[4096]; /* fresh random bytes for query ids, used from the end */
     size_t random_left;
 };
@@ -75,12 +76,12 @@ void front_wake(struct front *f);
  * (a struct asker). */
 int routes_head(void *ctx, struct exchange *x, struct error *err);
 void routes_request(void *ctx, struct exchange *x);
-/* Requests refused before that, by the HTTP server itself: only counted. */
-void routes_refused(void *ctx, enum error_code code);
+/* Requests refused before that, by the HTTP server itself: counted, and those that were to be queries get an id. */
+const char *routes_refused(void *ctx, struct exchange *x, enum error_code code);
 void routes_gone(void *ctx, struct exchange *x, void *user);
 void routes_sent(void *ctx, struct exchange *x, void *user);
 
-/* A refusal that concerns no query, and is counted. */
+/* The refusal of a request, which is counted. One that was to be a query has an id all the same. */
 void routes_refuse(struct front *f, struct exchange *x, const struct error *err);
 
 /* query.c: POST /v1/query, POST /v1/queries and GET /v1/schema. */

@@ -49,8 +49,9 @@ struct http_handler {
     /* Optional (NULL): the head has arrived and passed those checks, and a body follows that nobody has read yet. -1 with *err: the request is
      * answered with that (and what exchange_add_header added) and the connection closed, without reading the body. */
     int (*head)(void *ctx, struct exchange *x, struct error *err);
-    /* Optional (NULL: nobody counts): a request was refused with this code before it became the handler's. */
-    void (*refused)(void *ctx, enum error_code code);
+    /* Optional (NULL: nobody counts): a request was refused with this code before it became the handler's. `x` is NULL when its head has not come
+     * whole. Returns the id of the query that it was to be, for the problem document, valid until the next call; NULL: none. */
+    const char *(*refused)(void *ctx, struct exchange *x, enum error_code code);
 };
 
 /* Where a streamed body comes from. The server calls file and peek when the socket takes bytes and consume with what it sent. */

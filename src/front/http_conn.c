@@ -227,12 +227,12 @@ void conn_refuse(struct conn *c, const struct error *err)
         return;
     }
     log_event(c->s->log, LOG_DEBUG, "request_refused", LOG_S("code", error_text(err->code)), LOG_S("detail", err->detail));
-    if (c->s->handler.refused)
-        c->s->handler.refused(c->s->ctx, err->code);
+    bool whole = c->head_done && err->code != ERR_BAD_REQUEST; /* its target was understood */
+    const char *query_id = c->s->handler.refused ? c->s->handler.refused(c->s->ctx, whole ? &c->x : NULL, err->code) : NULL;
     c->close_after = c->unread = true;
     conn_set_state(c, CONN_BUSY);
     conn_timer(c, TIMER_NONE);
-    exchange_problem(&c->x, err, NULL);
+    exchange_problem(&c->x, err, query_id);
 }
 
 static void dispatch(struct conn *c)

@@ -222,11 +222,11 @@ static void reject(struct http_server *s, int fd)
     if (s->tls) { /* nobody shakes hands only to be sent away */
         close(fd);
         if (s->handler.refused)
-            s->handler.refused(s->ctx, ERR_OVERLOADED);
+            s->handler.refused(s->ctx, NULL, ERR_OVERLOADED);
         return;
     }
     if (s->handler.refused)
-        s->handler.refused(s->ctx, ERR_OVERLOADED);
+        s->handler.refused(s->ctx, NULL, ERR_OVERLOADED);
     if (send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0 || s->rejects >= REJECTS_MAX) {
         close(fd);
         return;

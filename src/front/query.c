@@ -198,11 +198,14 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
     struct exchange *x = q->x;
     const struct config *c = q->f->cfg;
     int64_t timeout_max_ms = q->job->tenant->limits.timeout_max_ms; /* at most the server's */
-    if (q->admin && c->admin.timeout_ms < timeout_max_ms)
+    const char *whose = timeout_max_ms < c->limits.timeout_max_ms ? "this key's timeout_max" : "the server's timeout_max";
+    if (q->admin && c->admin.timeout_ms < timeout_max_ms) {
         timeout_max_ms = c->admin.timeout_ms;
+        whose = "[admin] timeout";
+    }
     int64_t timeout_ms = q->admin ? c->admin.timeout_ms : c->limits.timeout_ms;
     struct query_limits limits = {c->limits.max_sql_bytes, timeout_ms < timeout_max_ms ? timeout_ms : timeout_max_ms, timeout_max_ms,
-                                  q->admin ? "[admin] timeout" : "the server's timeout_max", q->asynchronous};
+                                  whose, q->asynchronous};
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type"), *coding = exchange_header(x, "Content-Encoding");

@@ -3,6 +3,7 @@
 #include "front/admin.h"
 #include "front/front.h"
 #include "front/openapi.h"
+#include "front/query.h"
 #include "front/results_http.h"
 #include "front/sessions_http.h"
 #include "front/tickets.h"
@@ -13,6 +14,7 @@
 enum {
     KEYLESS_TOO = 1, /* callers of a server without keys may use it, whatever role it needs */
     UNMETERED = 2,   /* does not count against the key's requests per second: what people need to get out of trouble */
+    MAKES_QUERY = 4, /* every answer to it concerns a query, and has its id */
 };
 
 /* One {} segment at most stands in a path; what is there goes to handle_id. */
@@ -26,8 +28,8 @@ struct route {
 };
 
 static const struct route routes[] = {
-    {HTTP_M_POST, "/v1/query", query_post, .role = ROLE_READER},
-    {HTTP_M_POST, "/v1/queries", query_post_asynchronous, .role = ROLE_READER},
+    {HTTP_M_POST, "/v1/query", query_post, .role = ROLE_READER, .flags = MAKES_QUERY},
+    {HTTP_M_POST, "/v1/queries", query_post_asynchronous, .role = ROLE_READER, .flags = MAKES_QUERY},
     {HTTP_M_GET, "/v1/queries", queries_list, .role = ROLE_READER},
     {HTTP_M_GET, "/v1/queries/{}", .handle_id = queries_get, .role = ROLE_READER},
     {HTTP_M_DELETE, "/v1/queries/{}", .handle_id = queries_delete, .role = ROLE_READER, .flags = UNMETERED},
@@ -42,7 +44,7 @@ static const struct route routes[] = {
     {HTTP_M_DELETE, "/v1/sessions/{}", .handle_id = sessions_delete, .role = ROLE_READER, .flags = UNMETERED},
     {HTTP_M_GET, "/v1/sources", sources_list, .role = ROLE_ANALYST},
     {HTTP_M_GET, "/v1/status", info_status, .role = ROLE_ADMIN, .flags = KEYLESS_TOO | UNMETERED},
-    {HTTP_M_POST, "/v1/admin/sql", query_admin, .role = ROLE_ADMIN},
+    {HTTP_M_POST, "/v1/admin/sql", query_admin, .role = ROLE_ADMIN, .flags = MAKES_QUERY},
     {HTTP_M_POST, "/v1/admin/reload", admin_reload, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_POST, "/v1/admin/quarantine/clear", admin_quarantine_clear, .role = ROLE_ADMIN, .flags = UNMETERED},
     {HTTP_M_GET, "/openapi.json", openapi_get},
@@ -52,18 +54,6 @@ static const struct route routes[] = {
 };
 #define ROUTES (sizeof routes / sizeof routes[0])
 #define ID_BYTES 256 /* no id is longer */
-
-void routes_refuse(struct front *f, struct exchange *x, const struct error *err)
-{
-    f->metrics.rejected[err->code]++;
-    exchange_problem(x, err, NULL);
-}
-
-void routes_refused(void *ctx, enum error_code code)
-{
-    struct front *f = ctx;
-    f->metrics.rejected[code]++;
-}
 
 /* Does the path fit the pattern? What stands for {} is written to id, which is "" for a pattern without one. */
 static bool match(const char *pattern, const char *path, char id[ID_BYTES])
@@ -109,6 +99,36 @@ static const struct route *find(const struct exchange *x, char id[ID_BYTES], con
         *ret_other = &routes[i];
     }
     return NULL;
+}
+
+/* The client's id or one of ours for a query that is refused unread, on its answer; NULL: it was to be none. */
+static const char *refused_id(struct front *f, struct exchange *x)
+{
+    char id[ID_BYTES];
+    const struct route *other, *r = find(x, id, &other);
+    struct query_key key;
+    if (!r || !(r->flags & MAKES_QUERY))
+        return NULL;
+    const char *chosen = exchange_header(x, QUERY_ID_HEADER);
+    if (chosen && query_key_parse(chosen, &key))
+        memcpy(f->refused_id, chosen, QUERY_ID_BYTES);
+    else
+        query_id_make(f, f->refused_id);
+    exchange_add_header(x, QUERY_ID_HEADER, f->refused_id);
+    return f->refused_id;
+}
+
+void routes_refuse(struct front *f, struct exchange *x, const struct error *err)
+{
+    f->metrics.rejected[err->code]++;
+    exchange_problem(x, err, refused_id(f, x));
+}
+
+const char *routes_refused(void *ctx, struct exchange *x, enum error_code code)
+{
+    struct front *f = ctx;
+    f->metrics.rejected[code]++;
+    return x ? refused_id(f, x) : NULL;
 }
 
 /* Finds out who asks, for caller_of. -1 with *err: not somebody who may. */

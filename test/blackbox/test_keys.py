@@ -351,6 +351,33 @@ class TestThrottle:
         assert result.returncode == 2 and "10.0.0.0/33" in result.stderr
 
 
+class TestRefusedQueries:
+    """Every answer that concerns a query has its id, also when nobody read what it was to be."""
+
+    @pytest.mark.parametrize("target, name, size, status, code", [
+        ("/v1/query", None, 10, 401, "unauthorized"), ("/v1/query", "bh_wrong", 10, 401, "unauthorized"), ("/v1/queries", None, 10, 401, "unauthorized"),
+        ("/v1/admin/sql", "ann", 10, 403, "forbidden"), ("/v1/query", "alice", 5_000_000, 413, "payload_too_large"),
+    ])
+    @pytest.mark.parametrize("chosen", [None, "0f9c2a4e-0000-4000-8000-00000000ABCD", "no id"])
+    def test_have_an_id(self, keyed, target, name, size, status, code, chosen):
+        server = keyed()
+        headers = {"Content-Type": "text/plain", **({"Bulkhead-Query-Id": chosen} if chosen else {}), **(bearer(server.key.get(name, name)) if name else {})}
+        response = server.client.without_key().request("POST", target, b"x" * size, headers=list(headers.items()))
+        fields = response.problem(status, code)
+        assert fields["query_id"] == response.query_id
+        assert (fields["query_id"] == chosen) == (chosen is not None and chosen != "no id")
+
+    def test_have_an_id_beyond_the_rate(self, keyed):
+        server = keyed(**{"limits.per_key_rate": 1})
+        last = [query(server, "alice") for _ in range(4)][-1]
+        assert last.problem(429, "rate_limited")["query_id"] == last.query_id
+
+    def test_other_requests_have_none(self, keyed):
+        server = keyed()
+        for method, target in (("GET", "/v1/schema"), ("GET", "/v1/query"), ("POST", "/v1/sessions"), ("POST", "/nowhere")):
+            assert "Bulkhead-Query-Id" not in server.client.without_key().request(method, target, b"{}" if method == "POST" else None).headers
+
+
 class TestRate:
     def test_a_key_has_its_own_rate_with_a_burst(self, keyed, keys_file):
         server = keyed()
@@ -376,7 +403,8 @@ class TestRate:
         server = keyed()
         short = new_key(keys_file, "short", "reader", "--timeout-max", "400ms")
         server.wait_log("keys_loaded", keys=4)
-        assert "timeout_max" in query(server, short, timeout="1s").problem(400, "bad_request")["detail"]
+        assert "this key's timeout_max" in query(server, short, timeout="1s").problem(400, "bad_request")["detail"]
+        assert "the server's timeout_max" in query(server, "alice", timeout="1d").problem(400, "bad_request")["detail"]
         assert query(server, short, sql=CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 400
         assert query(server, "alice", timeout="1s").status == 200
 
