@@ -176,24 +176,24 @@ static void add_hint(const struct import_args *a, struct error *err)
 static int import(const struct import_args *a)
 {
     struct error err;
-    struct import im = {.args = a, .pub = PUBLICATION_NONE, .body = BUF_INIT(BODY_MAX), .signal_fd = write_start()};
-    if (im.signal_fd < 0)
-        return write_fail(WRITE_EXIT_FAILED, NAME, "cannot wait for signals: %s", strerror(errno));
-    import_progress_init(&im.progress, im.signal_fd);
+    struct import im = {.args = a, .pub = PUBLICATION_NONE, .body = BUF_INIT(BODY_MAX), .signal_fd = -1};
     int rc = write_config(&im.cfg, a->config_file, a->sets, &err);
-    if (rc < 0) {
-        close(im.signal_fd);
+    if (rc < 0)
         return write_fail(WRITE_EXIT_USAGE, NAME, "%s", err.detail);
-    }
     im.keep = a->keep >= 0 ? a->keep : im.cfg->admin.keep;
-    rc = import_source_make(a, &im.source, &err) < 0 ? -1 : run(&im, &err);
+    rc = import_source_make(a, &im.source, &err); /* may wait for a terminal or a pipe: so long, a signal ends the command as any other */
+    if (rc == 0 && (im.signal_fd = write_start()) < 0)
+        rc = error_set(&err, ERR_UNAVAILABLE, "cannot wait for signals: %s", strerror(errno));
+    import_progress_init(&im.progress, im.signal_fd);
+    if (rc == 0)
+        rc = run(&im, &err);
     if (rc < 0)
         add_hint(a, &err);
     import_progress_say(&im.progress, NULL);
     import_source_free(&im.source);
     buf_free(&im.body);
     config_free(im.cfg);
-    close(im.signal_fd);
+    fd_close_p(&im.signal_fd);
     return rc < 0 ? write_fail_error(NAME, &err) : 0;
 }
 

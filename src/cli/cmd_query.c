@@ -57,20 +57,6 @@ static int fail(int code, const struct error *err)
     return code;
 }
 
-/* Descriptors 0 and 2 may have been closed by our parent: nothing of ours must get their numbers. */
-static void fill_descriptors(void)
-{
-    int fd;
-    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
-        if (fd == STDOUT_FILENO) { /* it stays closed as far as output_open is concerned: nothing can be written to it */
-            int reading = open("/dev/null", O_RDONLY);
-            (void)dup2(reading, fd);
-            close(reading);
-        }
-    if (fd >= 0)
-        close(fd);
-}
-
 static void add_set(struct query_args *a, const char *text)
 {
     a->sets[a->set_count++] = text;
@@ -183,7 +169,6 @@ int cmd_query(int argc, char **argv)
     char *path = NULL;
     int code = query_args_parse(argc, argv, &a);
     if (code < 0) {
-        fill_descriptors();
         signal(SIGPIPE, SIG_IGN);
         add_own_sets(&a, &path);
         bool ok = load_config(&a, &cfg, &err) == 0 && check_sql(&a, cfg, &err) == 0;

@@ -104,11 +104,6 @@ void write_config_path(struct config *cfg, const char *path)
 
 int write_start(void)
 {
-    int fd;
-    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
-        ; /* closed by our parent: nothing of ours must get their numbers */
-    if (fd > STDERR_FILENO)
-        close(fd);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     return query_signals();

@@ -28,13 +28,19 @@ int fd_nonblock(int fd)
 
 int fd_hold_standard(void)
 {
-    int fd = 0;
-    while (fd >= 0 && fd <= STDERR_FILENO)
-        fd = open("/dev/null", O_RDWR); /* the lowest number that is free */
-    if (fd < 0)
-        return -1;
-    close(fd);
-    return 0;
+    for (;;) {
+        int fd = open("/dev/null", O_RDWR); /* the lowest number that is free */
+        if (fd == STDOUT_FILENO) {
+            close(fd);
+            fd = open("/dev/null", O_RDONLY);
+        }
+        if (fd < 0)
+            return -1;
+        if (fd > STDERR_FILENO) {
+            close(fd);
+            return 0;
+        }
+    }
 }
 
 int fd_memory(const char *name, size_t bytes)

@@ -20,8 +20,8 @@ static inline int take_fd(int *fd)
 /* 0; -1 with errno. */
 int fd_nonblock(int fd);
 
-/* Opens /dev/null for each of 0, 1 and 2 that is closed, so that no file or socket gets a number that somebody prints on. For a program's first
- * line. 0; -1 with errno. */
+/* Opens /dev/null for each of 0, 1 and 2 that is closed, so that no file or socket gets a number that somebody prints on; 1 for reading only, so that
+ * a result which nobody can get is an error. For a program's first line. 0; -1 with errno. */
 int fd_hold_standard(void);
 
 /* A new memfd of `bytes` zeros that can neither shrink nor grow, nor be sealed further. The caller's; -1 with errno. */

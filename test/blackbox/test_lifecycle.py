@@ -86,7 +86,7 @@ class TestStandardDescriptors:
     def test_a_result_does_not_go_where_nobody_asked_for_it(self, items):
         done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", str(BULKHEAD), "query", str(items), "SELECT 1", "--format", "csv"],
                               env=clean_environment(), capture_output=True, timeout=60)
-        assert done.returncode == 0 and done.stderr == b"", done
+        assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"standard output" in done.stderr, done
 
 
 class TestProcesses:

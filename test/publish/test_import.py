@@ -94,6 +94,20 @@ class TestScripts:
         good(run_import(db, "-", input="INSERT INTO t VALUES (100)"))
         assert ask(db, "SELECT count(*) FROM t") == [[11]]
 
+    @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_one_that_waits_for_its_script(self, db, sig):
+        read, write = os.pipe()
+        with subprocess.Popen([str(BULKHEAD), "import", str(db.path), "-"], stdin=read, stderr=subprocess.PIPE, env=clean_environment()) as p:
+            os.close(read)
+            os.write(write, b"CREATE TABLE t(a INT);")
+            wait_until(lambda: proc.stat(p.pid).state == "S", "does not wait")
+            p.send_signal(sig)
+            try:
+                assert p.wait(30) == -sig
+            finally:
+                p.kill()
+                os.close(write)
+
     def test_a_database_that_is_not_there_is_made(self, make_db, script):
         new = make_db("new.duckdb")
         assert "made, 1 statement" in good(run_import(new, script("CREATE TABLE n AS SELECT 7 AS i")))
