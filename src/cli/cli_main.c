@@ -5,6 +5,7 @@
 #include "core/fd.h"
 #include "front/front.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -36,10 +37,21 @@ static void usage(FILE *out)
     fprintf(out, "\n`bulkhead COMMAND --help` tells more; `bulkhead [COMMAND] --version` prints the version.\n");
 }
 
+/* What was printed must have arrived; a server's work is not what it prints. */
+static int finish(const char *name, int code)
+{
+    errno = 0;
+    if (strcmp(name, "serve") == 0 || (fflush(stdout) == 0 && !ferror(stdout)))
+        return code;
+    fprintf(stderr, "bulkhead%s%s: cannot write to standard output%s%s\n", name[0] == '-' ? "" : " ", name[0] == '-' ? "" : name, errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return code ? code : 1;
+}
+
 static int version(void)
 {
     printf("bulkhead %s\n", BULKHEAD_VERSION);
-    return 0;
+    return finish("--version", 0);
 }
 
 /* `bulkhead COMMAND --version`, and as the last argument behind others, where it is no file's name. */
@@ -66,13 +78,13 @@ int cli_main(int argc, char **argv)
         return publisher_main(argc, argv);
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
-        return 0;
+        return finish("--help", 0);
     }
     if (strcmp(name, "--version") == 0)
         return version();
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0)
-            return asks_version(argc, argv) ? version() : commands[i].run(argc - 1, argv + 1);
+            return asks_version(argc, argv) ? version() : finish(name, commands[i].run(argc - 1, argv + 1));
     if (name[0])
         fprintf(stderr, "bulkhead: unknown command '%s'; `bulkhead --help` lists them\n", name);
     else

@@ -208,8 +208,10 @@ static int key_new(const struct key_args *a, const char *path)
         return fail(err.code == ERR_BAD_REQUEST ? 2 : 1, "", err.detail, "");
     int shown = printf("%s\n", add.secret);
     secret_wipe(add.secret, sizeof add.secret);
-    if (shown < 0 || fflush(stdout))
+    if (shown < 0 || fflush(stdout)) {
+        clearerr(stdout); /* this is all that there is to say */
         return fail(1, "the key could not be printed; revoke ", a->name, " and make it anew");
+    }
     if (isatty(STDOUT_FILENO)) /* in a script nobody needs to be told */
         fprintf(stderr, "This is the key of \"%s\". Only its hash is stored: it is not shown again.\n", a->name);
     return 0;

@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import re
+import subprocess
 
 import pytest
 
-from lib.server import run_cli
+from lib.server import BULKHEAD, clean_environment, run_cli
 from lib.sql import CROSS_JOIN, LEVENSHTEIN
 
 
@@ -112,6 +113,19 @@ class TestQuery:
     def test_wrong_usage_is_exit_2(self, items, argv):
         result = run_cli(*[a.format(db=items) for a in argv])
         assert result.returncode == 2 and result.stdout == "" and result.stderr, result
+
+
+class TestFullOutput:
+    @pytest.mark.parametrize("argv", [("config",), ("--help",), ("--version",), ("query", "--help"), ("key", "list"), ("key", "new", "b", "--role", "reader"),
+                                      ("query", "{db}", "SELECT 1"), ("query", "{db}", "FROM range(300000)")])
+    def test_what_does_not_arrive_is_an_error_of_one_line(self, items, tmp_path, argv):
+        keys = tmp_path / "keys.ini"
+        assert run_cli("key", "new", "a", "--role", "reader", "--keys", keys).returncode == 0
+        argv = [x.format(db=items) for x in argv] + (["--keys", str(keys)] if argv[0] == "key" else [])
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([str(BULKHEAD), *argv], stdout=full, stderr=subprocess.PIPE, env=clean_environment(), timeout=60, text=True)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith("bulkhead"), done
 
 
 class TestUsage:
