@@ -49,6 +49,16 @@ static void *rows_for(const json_t *array, size_t size, size_t *ret_count)
     return rows;
 }
 
+/* The pool's places first, in their order; then the others by kind and age, so that no row moves because another worker was replaced. */
+static int by_place(const void *a, const void *b)
+{
+    const struct top_worker *x = a, *y = b;
+    if (x->slot != y->slot)
+        return (uint64_t)x->slot < (uint64_t)y->slot ? -1 : 1; /* none (-1) is behind all */
+    int kind = strcmp(x->kind, y->kind);
+    return kind ? kind : x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
 static void read_workers(struct top_model *m, const json_t *array)
 {
     m->workers = rows_for(array, sizeof *m->workers, &m->worker_count);
@@ -62,6 +72,7 @@ static void read_workers(struct top_model *m, const json_t *array)
                                             .memory_bytes = count_of(o, "memory_bytes", 0),
                                             .queries = count_of(o, "queries", 0)};
     }
+    qsort(m->workers, m->worker_count, sizeof *m->workers, by_place);
 }
 
 static void read_keys(struct top_model *m, const json_t *array)

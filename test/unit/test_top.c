@@ -49,6 +49,18 @@ static void values_are_read_and_the_longest_query_is_first(void **state)
     top_model_clear(&m);
 }
 
+static void workers_stand_in_the_order_of_their_places(void **state)
+{
+    (void)state;
+    static const int expected[] = {12, 11, 15, 14, 13};
+    struct top_model m = read_model("{\"version\":\"1\",\"workers\":[{\"slot\":null,\"kind\":\"spare\",\"pid\":13},{\"slot\":1,\"kind\":\"pool\",\"pid\":11},"
+                                    "{\"slot\":null,\"kind\":\"session\",\"pid\":14},{\"slot\":10,\"kind\":\"pool\",\"pid\":15},"
+                                    "{\"slot\":0,\"kind\":\"pool\",\"pid\":12}],\"queue\":{},\"database\":{}}", "{\"queries\":[]}", 1);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+        assert_int_equal(m.workers[i].pid, expected[i]);
+    top_model_clear(&m);
+}
+
 static void what_is_no_such_answer_is_refused(void **state)
 {
     (void)state;
@@ -148,6 +160,7 @@ static void nothing_from_the_server_steers_the_terminal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(workers_stand_in_the_order_of_their_places),
         cmocka_unit_test(values_are_read_and_the_longest_query_is_first),
         cmocka_unit_test(what_is_no_such_answer_is_refused),
         cmocka_unit_test(values_of_a_wrong_type_are_unknown),
