@@ -57,13 +57,15 @@ static void unlist(struct fair *f, struct tenant *t, enum list list)
         l->words &= ~(UINT32_C(1) << level / 64);
 }
 
-static void enlist(struct fair *f, struct tenant *t, enum list list, int level)
+static void enlist(struct fair *f, struct tenant *t, enum list list, int level, bool first)
 {
     struct levels *l = &f->levels[list];
+    struct tenant *prev = first ? NULL : l->list[level].tail, *next = first ? l->list[level].head : NULL;
     t->turns.listed[list].level = level;
-    t->turns.listed[list].prev = l->list[level].tail;
-    *(l->list[level].tail ? &l->list[level].tail->turns.listed[list].next : &l->list[level].head) = t;
-    l->list[level].tail = t;
+    t->turns.listed[list].prev = prev;
+    t->turns.listed[list].next = next;
+    *(prev ? &prev->turns.listed[list].next : &l->list[level].head) = t;
+    *(next ? &next->turns.listed[list].prev : &l->list[level].tail) = t;
     l->filled[level / 64] |= UINT64_C(1) << level % 64;
     l->words |= UINT32_C(1) << level / 64;
     l->tenants++;
@@ -99,19 +101,23 @@ static bool has_waiting(const struct fair *f, const struct tenant *t, enum list 
     return lines_has_quick(t, JOB_INTERACTIVE) && f->now_ns >= t->turns.quick_until_ns;
 }
 
-/* Puts the tenant on the lists where it belongs now. `moved`: behind its equals even if its level is the same. */
-static void place(struct fair *f, struct tenant *t, bool moved)
+enum among_equals { STAYS, GOES_BEHIND, GOES_FIRST };
+
+/* Puts the tenant on the lists where it belongs now. STAYS: where its level is new, it goes behind its equals too. */
+static void place_among(struct fair *f, struct tenant *t, enum among_equals how)
 {
     int level = level_of(f, t);
     for (enum list list = 0; list < LISTS; list++) {
         bool may = has_waiting(f, t, list) && !t->turns.parked && !at_limit(t);
-        if (may && t->turns.listed[list].level == level && !moved)
+        if (may && t->turns.listed[list].level == level && how == STAYS)
             continue;
         unlist(f, t, list);
         if (may)
-            enlist(f, t, list, level);
+            enlist(f, t, list, level, how == GOES_FIRST);
     }
 }
+
+static void place(struct fair *f, struct tenant *t) { place_among(f, t, STAYS); }
 
 static void note_active(struct fair *f, struct tenant *t)
 {
@@ -140,7 +146,7 @@ static void added(struct fair *f, struct tenant *t, enum job_class c)
     t->turns.waiting[c].count++;
     f->waiting++;
     note_active(f, t);
-    place(f, t, false);
+    place(f, t);
 }
 
 void fair_push(struct fair *f, struct job *job)
@@ -182,7 +188,7 @@ void fair_remove(struct fair *f, struct job *job)
     f->waiting--;
     if (t->turns.parked && !t->turns.waiting[0].count && !t->turns.waiting[1].count)
         unpark_one(f, t);
-    place(f, t, false);
+    place(f, t);
     note_active(f, t);
 }
 
@@ -237,7 +243,7 @@ struct job *fair_pop_quick(struct fair *f)
             fair_remove(f, job);
             return job;
         }
-        place(f, t, false); /* none of them is quick any more */
+        place(f, t); /* none of them is quick any more */
     }
     return NULL;
 }
@@ -266,7 +272,7 @@ void fair_started(struct fair *f, struct job *job)
     t->turns.running++;
     f->background_running += job->class == JOB_BACKGROUND;
     note_active(f, t);
-    place(f, t, true);
+    place_among(f, t, GOES_BEHIND);
 }
 
 void fair_ended(struct fair *f, struct job *job)
@@ -278,7 +284,7 @@ void fair_ended(struct fair *f, struct job *job)
     CHECK(t->turns.running > 0);
     t->turns.running--;
     f->background_running -= job->class == JOB_BACKGROUND;
-    place(f, t, false);
+    place(f, t);
     note_active(f, t);
 }
 
@@ -312,15 +318,22 @@ void fair_park(struct fair *f, struct job *of)
     *(f->last_parked ? &f->last_parked->turns.next_parked : &f->parked) = t;
     f->last_parked = t;
     f->parked_count++;
-    place(f, t, false);
+    place(f, t);
 }
 
 void fair_unpark(struct fair *f)
 {
+    struct tenant *last_first = NULL;
     while (f->parked) {
         struct tenant *t = f->parked;
         unpark_one(f, t);
-        place(f, t, false);
+        t->turns.next_parked = last_first;
+        last_first = t;
+    }
+    while (last_first) {
+        struct tenant *t = last_first;
+        last_first = t->turns.next_parked;
+        place_among(f, t, GOES_FIRST);
     }
 }
 
@@ -339,7 +352,7 @@ void fair_penalize(struct fair *f, struct job *of, int64_t now_ns)
     if (now_ns > f->now_ns)
         f->now_ns = now_ns;
     f->penalties = true;
-    place(f, t, false);
+    place(f, t);
 }
 
 uint64_t fair_penalties(const struct fair *f) { return f->penalized; }
@@ -351,7 +364,7 @@ void fair_distrust(struct fair *f, const struct job *job, enum length taken_for,
     if (until_ns > *at)
         *at = until_ns;
     f->penalties = true;
-    place(f, t, false);
+    place(f, t);
 }
 
 void fair_forgive(struct fair *f, int64_t now_ns)
@@ -369,7 +382,7 @@ void fair_tick(struct fair *f, int64_t now_ns)
         return;
     f->penalties = false;
     for (struct tenant *t = f->active; t; t = t->turns.next_active) {
-        place(f, t, false);
+        place(f, t);
         f->penalties |= fair_penalty_places(f, t) > 0 || t->turns.quick_until_ns > f->now_ns;
     }
 }
@@ -377,7 +390,7 @@ void fair_tick(struct fair *f, int64_t now_ns)
 void fair_limits_changed(struct fair *f)
 {
     for (struct tenant *t = f->active; t; t = t->turns.next_active)
-        place(f, t, false);
+        place(f, t);
 }
 
 /* ---- figures ---- */

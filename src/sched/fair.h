@@ -63,7 +63,8 @@ void fair_early_over(struct fair *f, struct job *job);
 /* So many are. */
 unsigned fair_early(const struct fair *f);
 
-/* The tenant can't use the places that are free now: others go first, until fair_unpark. */
+/* The tenant can't use the places that are free now: others go first, until fair_unpark. Then those that were parked go before their equals, in the
+ * order in which they were parked: a place that became free meanwhile was made free for them. */
 void fair_park(struct fair *f, struct job *of);
 void fair_unpark(struct fair *f);
 unsigned fair_parked(const struct fair *f); /* tenants */

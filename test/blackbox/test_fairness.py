@@ -1,5 +1,8 @@
 """Several keys want the same workers: whose turn it is, whose query gives way, what each may have."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lib import proc
@@ -151,3 +154,23 @@ class TestIsolation:
         for i, c in enumerate(connections):
             assert c.read_response().data == [[i]]
             c.close()
+
+    def test_no_key_waits_while_others_take_turns(self, start, keys):
+        """Three keys on two workers, each asking again as soon as it has its answer: whose query made an idle worker of another key go gets the one
+        that comes instead of it."""
+        server = start(set={"server.keys_file": keys[0], "pool.isolation": "key", "limits.queue_timeout": "60s"}, key=keys[1]["root"])
+        answers = {name: 0 for name in ("alice", "bob", "root")}
+        counts = []  # all keys' answers at the moment when one has had its share
+        enough = threading.Event()
+
+        def ask(name):
+            while not enough.is_set():
+                assert server.client.query("SELECT 1", headers=bearer(keys[1][name])).data == [[1]]
+                answers[name] += 1
+                if answers[name] >= 20 and not enough.is_set():
+                    enough.set()
+                    counts.append(dict(answers))
+        with ThreadPoolExecutor(6) as pool:
+            for done in [pool.submit(ask, name) for name in answers for _ in range(2)]:
+                done.result()
+        assert min(counts[0].values()) >= 10, counts[0]

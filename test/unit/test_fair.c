@@ -321,6 +321,21 @@ static void a_parked_tenant_lets_others_go_first(void **state)
     assert_int_equal(fair_parked(w->fair), 0);
 }
 
+/* What became free while they were parked was made free for them. */
+static void who_was_parked_comes_back_before_its_equals(void **state)
+{
+    struct world *w = *state;
+    for (int tenant = 0; tenant < 4; tenant++)
+        push(w, tenant, JOB_INTERACTIVE);
+    for (int i = 0; i < 2; i++) {
+        struct job *head = fair_pop(w->fair);
+        fair_push_front(w->fair, head);
+        fair_park(w->fair, head);
+    }
+    fair_unpark(w->fair);
+    expect_order(w, "abcd.");
+}
+
 static void a_killed_worker_counts_as_a_place_for_a_while(void **state)
 {
     struct world *w = *state;
@@ -614,7 +629,7 @@ int main(void)
         TEST(nobody_gives_way_to_an_equal),
         TEST(leaving_from_the_middle_keeps_the_order),
         TEST(a_job_started_in_vain_is_first_again),
-        TEST(a_parked_tenant_lets_others_go_first),
+        TEST(a_parked_tenant_lets_others_go_first), TEST(who_was_parked_comes_back_before_its_equals),
         TEST(a_killed_worker_counts_as_a_place_for_a_while),
         TEST(penalties_have_a_maximum_and_an_end),
         TEST(penalties_can_be_forgiven),
