@@ -118,6 +118,7 @@ struct conn {
     bool close_after;         /* no further request after this answer */
     bool unread;              /* the client may still be sending what nobody reads */
     bool counted;             /* in server->connections */
+    bool unpaced;             /* had a long answer before: its congestion control was seen to */
     struct address peer;      /* ADDRESS_NONE: nobody has asked yet */
     struct event read_ev, write_ev;
 

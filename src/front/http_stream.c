@@ -6,6 +6,8 @@
 #include "core/errors.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -239,6 +241,20 @@ void stream_continue(struct conn *c)
     pump(c, false);
 }
 
+/* A long answer to a client on this machine (a proxy, most of the time): there is no network between to be gentle with, and under a congestion
+ * control that paces (bbr) the kernel would set a timer for every 64 KB, at a third of the whole cost. Where it can't be set, things stay as
+ * they are. */
+static void skip_pacing(struct conn *c, int64_t length)
+{
+    static const char plain[] = "reno"; /* in every kernel, and for everybody */
+    if (c->unpaced || (length >= 0 && length < HTTP_UNSENT_BYTES))
+        return;
+    struct address peer = exchange_peer(&c->x);
+    c->unpaced = true;
+    if (address_is_loopback(&peer))
+        (void)setsockopt(c->fd, IPPROTO_TCP, TCP_CONGESTION, plain, sizeof plain - 1);
+}
+
 void exchange_stream(struct exchange *x, int status, const char *content_type, int64_t content_length, const struct body_source *src)
 {
     struct conn *c = x->conn;
@@ -254,6 +270,7 @@ void exchange_stream(struct exchange *x, int status, const char *content_type, i
     size_t len = http_build_head(x, head, status, content_type, content_length, st->framing == FRAMING_CHUNKED);
     hold(c, head, len);
     conn_set_state(c, CONN_STREAM);
+    skip_pacing(c, content_length);
     if (c->peer_gone) {
         st->deferred = st->broken = true;
         conn_schedule(c);

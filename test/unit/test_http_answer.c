@@ -1,4 +1,5 @@
 /* Answers over real sockets: problem documents, streams with every framing, slow and vanishing clients, callbacks exactly once. */
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -501,6 +502,39 @@ static void one_fast_reader_does_not_starve_others(void **state)
     free(s.data);
 }
 
+static void assert_congestion(const struct exchange *x, const char *name)
+{
+    char now[16] = "";
+    socklen_t len = sizeof now - 1;
+    assert_int_equal(getsockopt(x->conn->fd, IPPROTO_TCP, TCP_CONGESTION, now, &len), 0);
+    assert_string_equal(now, name);
+}
+
+static void long_answers_to_this_machine_are_not_paced(void **state)
+{
+    struct fixture *f = *state;
+    const char *other = "bbr"; /* accepted sockets begin with the listener's */
+    if (setsockopt(f->listen_fd, IPPROTO_TCP, TCP_CONGESTION, other, 3) < 0 &&
+        setsockopt(f->listen_fd, IPPROTO_TCP, TCP_CONGESTION, other = "cubic", 5) < 0)
+        skip(); /* this kernel lets us have none but reno */
+    struct client c = client_open(f);
+    for (int round = 0; round < 3; round++) {
+        size_t length = round ? 700000 : 1000;
+        struct source s = source_new(length, length, SIZE_MAX);
+        struct body_source src = as_source(&s);
+        struct exchange *x = ask_and_hold(f, &c, GET);
+        assert_congestion(x, round < 2 ? other : "reno");
+        exchange_stream(x, 200, "text/csv", (int64_t)length, &src);
+        assert_congestion(x, round == 0 ? other : "reno");
+        struct reply r = read_reply(f, &c);
+        assert_body(&r, length);
+        wait_for(f, f->sent == round + 1);
+        reply_free(&r);
+        free(s.data);
+    }
+    client_close(&c);
+}
+
 static const struct error *problem_to_send;
 
 static void send_problem(struct fixture *f, struct exchange *x)
@@ -639,6 +673,7 @@ int main(void)
         TEST(a_client_that_goes_is_reported_once), TEST(without_a_user_the_answer_goes_into_the_void),
         TEST(a_client_that_leaves_with_its_whole_answer_had_it), TEST(a_client_that_takes_nothing_is_cut), TEST(a_client_that_drips_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
         TEST(a_large_answer_to_a_slow_client_is_whole), TEST(one_fast_reader_does_not_starve_others),
+        TEST(long_answers_to_this_machine_are_not_paced),
         TEST(problems_have_the_contracts_fields), TEST(freeing_the_server_tells_living_exchanges),
         TEST(running_out_of_fds_only_delays_a_client),
     };
