@@ -92,10 +92,24 @@ bool address_parse(const char *text, size_t len, struct address *ret)
     return parse_bare(text, len, ret);
 }
 
+/* By hand, since it is asked for with every query; inet_ntop is a printf inside. */
+static void format_v4(const uint8_t bytes[4], char *out)
+{
+    for (int i = 0; i < 4; i++) {
+        uint8_t v = bytes[i];
+        if (v >= 100)
+            *out++ = (char)('0' + v / 100);
+        if (v >= 10)
+            *out++ = (char)('0' + v / 10 % 10);
+        *out++ = (char)('0' + v % 10);
+        *out++ = i < 3 ? '.' : 0;
+    }
+}
+
 void address_format(const struct address *a, char out[ADDRESS_TEXT_BYTES])
 {
     if (a->kind == ADDRESS_IP && is_v4(a))
-        inet_ntop(AF_INET, a->bytes + 12, out, ADDRESS_TEXT_BYTES);
+        format_v4(a->bytes + 12, out);
     else if (a->kind == ADDRESS_IP)
         inet_ntop(AF_INET6, a->bytes, out, ADDRESS_TEXT_BYTES);
     else

@@ -62,6 +62,9 @@ bool buf_printf(struct buf *b, const char *format, ...)
     return ok;
 }
 
+/* Most characters of most texts: themselves, in one byte. */
+static bool is_plain(uint8_t c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; }
+
 /* How a character of n bytes stands in a JSON string; NULL: as it is. C0, DEL and C1 are escaped: the text may end up on a terminal. */
 static const char *escape(const char *s, size_t n, char space[8])
 {
@@ -97,10 +100,17 @@ static size_t valid_character(const char *s, size_t left)
 static bool put_string(struct buf *b, const char *text, size_t len)
 {
     char space[8];
-    bool ok = buf_append(b, "\"", 1);
-    size_t plain = 0; /* where the run of bytes that stay as they are began */
-    for (size_t i = 0; ok && i < len;) {
+    size_t plain = 0, i = 0; /* plain: where the run of bytes that stay as they are began */
+    if (!buf_reserve(b, len + 2)) /* it gets no shorter */
+        return false;
+    b->data[b->len++] = '"';
+    bool ok = true;
+    while (ok && i < len) {
         uint8_t c = (uint8_t)text[i];
+        if (is_plain(c)) {
+            i++;
+            continue;
+        }
         size_t n = c < 0x80 ? 1 : valid_character(text + i, len - i);
         const char *other = n == 0 ? "\xEF\xBF\xBD" : escape(text + i, n, space);
         if (other) {

@@ -22,28 +22,31 @@ static const char *const level_texts[] = {"error", "warn", "info", "debug"};
 
 /* ---- formatting: by hand, since a server writes a line for each query ---- */
 
-static char *put_digits(char *end, uint64_t v)
+#define NUMBER_BYTES 32 /* more than the longest number takes */
+#define FRAME_BYTES 4   /* around a key: ,"": */
+
+static char *put(char *at, const char *text, size_t len)
 {
-    do
-        *--end = (char)('0' + v % 10);
-    while (v /= 10);
-    return end;
+    memcpy(at, text, len);
+    return at + len;
 }
 
-static bool put_number(struct buf *b, int64_t v, bool thousandths)
+static char *put_number(char *at, int64_t v, bool thousandths)
 {
-    char space[32], *end = space + sizeof space;
+    char digits[NUMBER_BYTES];
+    int n = 0;
     uint64_t magnitude = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    char *at = end;
-    if (thousandths) {
-        for (int i = 0; i < 3; i++, magnitude /= 10)
-            *--at = (char)('0' + magnitude % 10);
-        *--at = '.';
-    }
-    at = put_digits(at, magnitude);
     if (v < 0)
-        *--at = '-';
-    return buf_append(b, at, (size_t)(end - at));
+        *at++ = '-';
+    do {
+        if (thousandths && n == 3)
+            digits[n++] = '.';
+        digits[n++] = (char)('0' + magnitude % 10);
+        magnitude /= 10;
+    } while (magnitude || (thousandths && n < 5));
+    while (n)
+        *at++ = digits[--n];
+    return at;
 }
 
 /* As much of the text as fits: a cut text says so by its dots. */
@@ -64,16 +67,17 @@ static void put_text(struct buf *b, const char *text)
 
 static void put_field(struct buf *b, enum log_format format, const struct log_field *f)
 {
-    size_t before = b->len;
-    bool ok = format == LOG_JSON ? buf_puts(b, ",\"") && buf_puts(b, f->key) && buf_puts(b, "\":")
-                                 : buf_puts(b, " ") && buf_puts(b, f->key) && buf_puts(b, "=");
-    ok = ok && buf_reserve(b, 32);
-    if (!ok)
-        b->len = before;
-    else if (f->text)
+    if (!buf_reserve(b, f->key_len + FRAME_BYTES + NUMBER_BYTES))
+        return;
+    char *at = b->data + b->len;
+    at = format == LOG_JSON ? put(at, ",\"", 2) : put(at, " ", 1);
+    at = put(at, f->key, f->key_len);
+    at = format == LOG_JSON ? put(at, "\":", 2) : put(at, "=", 1);
+    if (!f->text)
+        at = put_number(at, f->number, f->thousandths);
+    b->len = (size_t)(at - b->data);
+    if (f->text)
         put_text(b, f->text);
-    else
-        put_number(b, f->number, f->thousandths);
 }
 
 static void put_timestamp(struct buf *b, struct log *log)

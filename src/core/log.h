@@ -29,15 +29,17 @@ struct log {
 };
 
 struct log_field {
-    const char *key;
+    const char *key;  /* a literal */
     const char *text; /* NULL: the number counts */
     int64_t number;
+    uint32_t key_len;
     bool thousandths; /* of the number: 1234 is written as 1.234 */
 };
-#define LOG_S(key_, text_) ((struct log_field){.key = (key_), .text = (text_)})
-#define LOG_I(key_, number_) ((struct log_field){.key = (key_), .number = (number_)})
+#define LOG_KEY(key_) .key = (key_), .key_len = sizeof(key_ "") - 1
+#define LOG_S(key_, text_) ((struct log_field){LOG_KEY(key_), .text = (text_)})
+#define LOG_I(key_, number_) ((struct log_field){LOG_KEY(key_), .number = (number_)})
 /* Microseconds as milliseconds. */
-#define LOG_US(key_, us_) ((struct log_field){.key = (key_), .number = (us_), .thousandths = true})
+#define LOG_US(key_, us_) ((struct log_field){LOG_KEY(key_), .number = (us_), .thousandths = true})
 
 /* From now on lines of level info and debug are held until log_flush, a more urgent line, or until they are many; a line of a query is then
  * a copy and no system call. Whoever asks for this calls log_flush soon after each line, and before the process ends. */

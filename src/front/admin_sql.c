@@ -2,6 +2,7 @@
  * are the supervisor's matter. Runs in the front. */
 #include "core/clock.h"
 #include "core/digest.h"
+#include "core/hex.h"
 #include "core/utf8.h"
 #include "front/admin.h"
 #include "front/caller.h"
@@ -38,8 +39,7 @@ static void audit(struct query *q, const struct query_request *r)
     char hex[2 * DIGEST_BYTES + 1], client[ADDRESS_TEXT_BYTES];
     int64_t part = 0;
     digest_sha256(r->sql, r->sql_len, hash);
-    for (size_t i = 0; i < DIGEST_BYTES; i++)
-        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    *hex_put(hex, hash, DIGEST_BYTES) = 0;
     address_format(&q->client, client);
     for (size_t at = 0; at < r->sql_len || part == 0;) {
         size_t n = audit_part(r->sql + at, r->sql_len - at);

@@ -1,9 +1,11 @@
 /* What the supervisor told about the database file (see the header). Runs in the front. */
 #include "front/database.h"
+#include "core/hex.h"
 #include "front/admin.h"
 #include "front/front.h"
 #include "front/public_text.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +23,10 @@ void database_told(struct front *f, const struct control_database *m)
 
 void database_version_text(uint64_t version, char ret[DATABASE_VERSION_BYTES])
 {
+    uint64_t big_endian = htobe64(version);
     ret[0] = 0;
     if (version)
-        snprintf(ret, DATABASE_VERSION_BYTES, "%016" PRIx64, version);
+        *hex_put(ret, (const uint8_t *)&big_endian, sizeof big_endian) = 0;
 }
 
 void database_version_header(struct exchange *x, uint64_t version)

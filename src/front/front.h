@@ -20,6 +20,7 @@ struct reload;
 struct results;
 struct sessions;
 struct spool;
+struct sql_hashes;
 struct tickets;
 struct waiter;
 
@@ -32,12 +33,12 @@ struct asker {
 struct front {
     struct event_base *base;
     struct log log;
+    struct sql_hashes *sql_hashes; /* for the log */
     struct config *cfg;
     struct control_page *page;
     int control_fd, nudge_fd;
     struct event *control_event, *tick;
     bool idle; /* the tick comes seldom */
-    struct event *log_timer; /* lines of the log wait for it; NULL: none has yet */
     struct http_server *http;
     int64_t certificate_until_s; /* Unix time; 0: no TLS */
     struct pool *pool;

@@ -16,6 +16,7 @@
 #include "front/query.h"
 #include "front/results.h"
 #include "front/sessions_http.h"
+#include "front/sql_hash.h"
 #include "front/tickets.h"
 #include "front/waiter.h"
 #include "link/inherit.h"
@@ -331,6 +332,7 @@ static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct
     f->pool = pool_new(f->base, f->page, f->nudge_fd, &po, front_replace_worker, f, &f->log);
     sessions_start(f);
     f->registry = registry_new(f->cfg->limits.history);
+    f->sql_hashes = sql_hashes_new();
     struct spool_options spo = spool_options_of(f);
     f->spool = spool_new(FRONT_FD_SPOOL, &spo, &f->log);
     f->tickets = tickets_new();
@@ -357,6 +359,7 @@ static void stop(struct front *f)
     quarantine_free(f->quarantine);
     auth_free(&f->auth);
     registry_free(f->registry);
+    sql_hashes_free(f->sql_hashes);
     for (struct query *q = f->queries; q; q = q->next) { /* what still lives ends with the process */
         spool_unref(q->file);
         q->file = NULL;
@@ -364,8 +367,6 @@ static void stop(struct front *f)
     spool_free(f->spool);
     event_free(f->control_event);
     event_free(f->tick);
-    if (f->log_timer)
-        event_free(f->log_timer);
     log_flush(&f->log);
     event_base_free(f->base);
     config_free(f->cfg);

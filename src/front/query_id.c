@@ -1,4 +1,5 @@
 /* Query ids: made with 128 random bits. (Clients may choose them in the same form: query_key_parse.) Runs in the front. */
+#include "core/hex.h"
 #include "front/front.h"
 
 #include <errno.h>
@@ -21,14 +22,12 @@ static const uint8_t *random_bytes(struct front *f, size_t n)
 
 void query_id_make(struct front *f, char ret[QUERY_ID_BYTES])
 {
-    static const char hex[] = "0123456789abcdef";
+    static const uint8_t groups[] = {4, 2, 2, 2, 6}; /* bytes between the hyphens */
     const uint8_t *r = random_bytes(f, 16);
     char *p = ret;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *p++ = '-';
-        *p++ = hex[r[i] >> 4];
-        *p++ = hex[r[i] & 15];
+    for (size_t i = 0; i < sizeof groups; r += groups[i++]) {
+        p = hex_put(p, r, groups[i]);
+        *p++ = '-';
     }
-    *p = 0;
+    p[-1] = 0;
 }

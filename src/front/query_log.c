@@ -1,13 +1,9 @@
 /* One line of the log for each query that is over: what it was, what it cost, how it ended. Runs in the front. */
 #include "core/clock.h"
-#include "core/digest.h"
 #include "front/query.h"
+#include "front/sql_hash.h"
 
-#include <stdio.h>
-
-#define FLUSH_US 10000 /* a line waits so long for others before it is written */
 #define FIELDS_MAX 32
-#define HASH_SHOWN 8 /* bytes of a statement's hash: enough to tell one from another */
 
 struct line {
     struct log_field fields[FIELDS_MAX];
@@ -65,43 +61,15 @@ static void add_error(struct line *l, const struct error *err)
         add(l, LOG_I("signal", err->signal));
 }
 
-static void hash_text(const struct job *j, char out[2 * HASH_SHOWN + 1])
-{
-    uint8_t hash[DIGEST_BYTES];
-    digest_sha256(j->sql, j->sql_len, hash);
-    for (int i = 0; i < HASH_SHOWN; i++)
-        snprintf(out + 2 * i, 3, "%02x", hash[i]);
-}
-
-static void flush(evutil_socket_t fd, short what, void *front)
-{
-    (void)fd;
-    (void)what;
-    log_flush(&((struct front *)front)->log);
-}
-
-/* Lines are written some at a time: one system call for many queries. */
-static void flush_soon(struct front *f)
-{
-    struct timeval tv = {.tv_usec = FLUSH_US};
-    if (!log_is_holding(&f->log))
-        return;
-    if (!f->log_timer) {
-        f->log_timer = evtimer_new(f->base, flush, f);
-        CHECK(f->log_timer);
-    }
-    if (!evtimer_pending(f->log_timer, NULL))
-        evtimer_add(f->log_timer, &tv);
-}
-
 void query_log(struct query *q, const struct error *err)
 {
     struct front *f = q->f;
     const struct job *j = q->job;
-    struct line l = {.count = 0};
-    char client[ADDRESS_TEXT_BYTES], hash[2 * HASH_SHOWN + 1];
+    struct line l;
+    char client[ADDRESS_TEXT_BYTES], hash[SQL_HASH_BYTES];
     if (f->log.level < LOG_INFO)
         return;
+    l.count = 0;
     address_format(&q->client, client);
     add(&l, LOG_S("query_id", j->query_id));
     if (j->tenant && j->tenant->name[0])
@@ -115,11 +83,10 @@ void query_log(struct query *q, const struct error *err)
         add(&l, LOG_S("parent_id", q->trace.parent_id));
     }
     if (j->sql && f->cfg->log.sql == LOG_SQL_HASH) {
-        hash_text(j, hash);
+        sql_hash(f->sql_hashes, j->sql, j->sql_len, hash);
         add(&l, LOG_S("sql_hash", hash));
     } else if (j->sql && f->cfg->log.sql == LOG_SQL_FULL) {
         add(&l, LOG_S("sql", j->sql)); /* the last: it is cut where the line ends */
     }
     log_fields(&f->log, LOG_INFO, "query", l.fields, l.count);
-    flush_soon(f);
 }

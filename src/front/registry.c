@@ -139,15 +139,18 @@ void registry_set_history(struct registry *r, int64_t history)
     forget_old(r);
 }
 
-struct record *registry_find(struct registry *r, const char *id)
+static struct record *find(struct registry *r, struct query_key k)
 {
-    struct query_key k;
-    if (!query_key_parse(id, &k))
-        return NULL;
     struct record *rec = *bucket_of(r, k);
     while (rec && !same(rec->key, k))
         rec = rec->hash_next;
     return rec;
+}
+
+struct record *registry_find(struct registry *r, const char *id)
+{
+    struct query_key k;
+    return query_key_parse(id, &k) ? find(r, k) : NULL;
 }
 
 bool registry_id_is_free(struct registry *r, const char *id, const char *owner)
@@ -174,16 +177,19 @@ void registry_disown(struct registry *r, const char *owner)
 
 struct record *registry_add(struct registry *r, const char *id, const char *owner, const char *sql, size_t sql_len)
 {
-    struct record *old = registry_find(r, id);
+    struct query_key key;
+    CHECK(query_key_parse(id, &key));
+    struct record *old = find(r, key);
     if (old)
         registry_drop(r, old);
     if (r->count >= r->buckets * 2)
         grow(r);
     size_t kept = cut(sql, sql_len, RECORD_SQL_BYTES);
     struct record *rec = calloc(1, sizeof *rec + kept);
-    CHECK(rec && query_key_parse(id, &rec->key));
+    CHECK(rec);
+    rec->key = key;
     memcpy(rec->id, id, sizeof rec->id);
-    snprintf(rec->owner, sizeof rec->owner, "%s", owner);
+    memcpy(rec->owner, owner, strnlen(owner, sizeof rec->owner - 1));
     memcpy(rec->sql, sql, kept);
     rec->sql_len = (uint32_t)kept;
     rec->sql_cut = kept < sql_len;

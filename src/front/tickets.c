@@ -2,6 +2,7 @@
 #include "front/tickets.h"
 #include "core/clock.h"
 #include "core/digest.h"
+#include "core/hex.h"
 #include "front/queries.h"
 #include "front/results.h"
 #include "front/results_http.h"
@@ -73,8 +74,7 @@ static void make_text(char ret[TICKET_TEXT_BYTES])
 {
     uint8_t r[TICKET_RANDOM_BYTES];
     CHECK(getrandom(r, sizeof r, 0) == (ssize_t)sizeof r);
-    for (size_t i = 0; i < sizeof r; i++)
-        snprintf(ret + 2 * i, 3, "%02x", r[i]);
+    *hex_put(ret, r, sizeof r) = 0;
 }
 
 /* When its life ends, by the wall clock. */
