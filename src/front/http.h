@@ -94,6 +94,8 @@ int exchange_each_param(const struct exchange *x, int (*fn)(void *ctx, const cha
 const char *exchange_header(const struct exchange *x, const char *name); /* NULL when absent; case-insensitive; several joined by ", " */
 const char *exchange_body(const struct exchange *x, size_t *ret_len);
 bool exchange_is_http10(const struct exchange *x);
+/* For request(): head() was called for this exchange just before, since the body came with the head; no callback of any other was called since. */
+bool exchange_head_is_fresh(const struct exchange *x);
 /* The other end of the connection. */
 struct address exchange_peer(const struct exchange *x);
 

@@ -4,7 +4,6 @@
 #include "core/errors.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -211,18 +210,23 @@ static const char *stopped_by(const struct error *err)
     return stop_stage_text(err->stopped_by);
 }
 
+static void put_key(struct buf *b, const char *key) { (void)(buf_puts(b, ",\"") && buf_puts(b, key) && buf_puts(b, "\":")); }
+
 static void put_field(struct buf *b, const char *key, const char *text)
 {
     if (!text || !*text)
         return;
-    buf_printf(b, ",\"%s\":", key);
+    put_key(b, key);
     buf_json_string(b, text, strlen(text));
 }
 
 static void put_count(struct buf *b, const char *key, int64_t value)
 {
-    if (value > 0)
-        buf_printf(b, ",\"%s\":%" PRId64, key, value);
+    char digits[20];
+    if (value <= 0)
+        return;
+    put_key(b, key);
+    buf_append(b, digits, (size_t)(put_number(digits, (uint64_t)value) - digits));
 }
 
 static void put_signal(struct buf *b, int signal)
@@ -269,15 +273,16 @@ void exchange_problem(struct exchange *x, const struct error *err, const char *q
 {
     char space[PROBLEM_MAX_BYTES];
     struct buf b = {.data = space, .cap = sizeof space, .max = sizeof space};
-    buf_printf(&b, "{\"status\":%d", error_http_status(err->code));
+    put_count(&b, "status", error_http_status(err->code));
+    space[0] = '{'; /* instead of its comma */
     put_field(&b, "title", error_title(err->code));
     put_field(&b, "detail", err->detail);
     put_field(&b, "code", error_text(err->code));
     put_field(&b, "query_id", query_id);
     put_extras(&b, err);
     if (err->retry_after_s > 0) {
-        char seconds[16];
-        snprintf(seconds, sizeof seconds, "%d", err->retry_after_s);
+        char seconds[21];
+        *put_number(seconds, (uint64_t)err->retry_after_s) = 0;
         exchange_add_header(x, "Retry-After", seconds);
         put_count(&b, "retry_after_s", err->retry_after_s);
     }

@@ -124,6 +124,7 @@ struct conn {
 
     enum read_phase phase;
     bool head_done, message_done;
+    bool head_fresh;          /* handler.head had this request's head in this call of http_parse */
     bool header_open;
     bool expect_continue;
     uint8_t method_len;

@@ -261,6 +261,7 @@ static enum parse_result check_limits(struct conn *c)
 size_t http_parse(struct conn *c, const char *data, size_t n, enum parse_result *ret_result)
 {
     *ret_result = PARSE_MORE;
+    c->head_fresh = false;
     c->s->refusal.code = ERR_OK;
     size_t used = 0;
     if (!c->head_done) { /* never look at more than the head may have */

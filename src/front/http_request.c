@@ -178,7 +178,10 @@ int http_request_check(struct conn *c)
     const char *expect = head_text(x, x->expect_at);
     c->expect_continue = expect && !x->http10 && strcasecmp(expect, "100-continue") == 0;
     bool body_follows = x->encodings || ((p->flags & F_CONTENT_LENGTH) && p->content_length > 0);
-    return body_follows && c->s->handler.head ? c->s->handler.head(c->s->ctx, x, &c->s->refusal) : 0;
+    if (!body_follows || !c->s->handler.head)
+        return 0;
+    c->head_fresh = c->s->handler.head(c->s->ctx, x, &c->s->refusal) == 0;
+    return c->head_fresh ? 0 : -1;
 }
 
 void exchange_init(struct conn *c)
@@ -204,6 +207,7 @@ void exchange_reset(struct exchange *x)
 }
 
 enum http_method exchange_method(const struct exchange *x) { return x->method; }
+bool exchange_head_is_fresh(const struct exchange *x) { return x->conn->head_fresh; }
 const char *exchange_path(const struct exchange *x) { return x->conn->head.data + x->path_at; }
 bool exchange_is_http10(const struct exchange *x) { return x->http10; }
 void exchange_set_user(struct exchange *x, void *user) { x->user = user; }

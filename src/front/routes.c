@@ -162,7 +162,8 @@ static int within_rate(const struct route *r, struct tenant *t, struct error *er
 static void handle(struct front *f, struct exchange *x, const struct route *r, const char *id)
 {
     struct error err;
-    if (may_use(f, x, r, &err) < 0 || within_rate(r, f->caller.tenant, &err) < 0)
+    bool known = exchange_head_is_fresh(x) && f->caller_exchange == x; /* routes_head has found out, for the same route */
+    if ((!known && may_use(f, x, r, &err) < 0) || within_rate(r, f->caller.tenant, &err) < 0)
         routes_refuse(f, x, &err);
     else if (r->handle_id)
         r->handle_id(f, x, id);

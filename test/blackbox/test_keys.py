@@ -237,6 +237,18 @@ class TestChanges:
         server.wait_log("keys_loaded", keys=2)
         query(server, "alice").problem(401, "unauthorized")
 
+    def test_a_key_that_is_revoked_between_head_and_body_is_401(self, keyed, keys_file):
+        server = keyed()
+        with server.client.without_key().connect() as c:
+            c.send(c.head("POST", "/v1/query", {"Content-Type": "text/plain", "Content-Length": "8", **bearer(server.key["alice"])}))
+            c.send(b"SELE")
+            wait_until(lambda: server.metric("bulkhead_connections") >= 1, "not accepted")
+            run_cli("key", "revoke", "alice", "--keys", keys_file)
+            server.send_signal(1)
+            server.wait_log("keys_loaded", keys=2)
+            c.send(b"CT 1")
+            assert c.read_response().status == 401
+
     def test_a_revoked_key_s_queries_are_cancelled_and_the_engine_stops(self, keyed, keys_file):
         server = keyed()
         mine, other = new_id(), new_id()

@@ -91,6 +91,39 @@ static void requests_may_arrive_byte_by_byte(void **state)
     client_close(&c);
 }
 
+static void say_whether_fresh(struct fixture *f, struct exchange *x)
+{
+    (void)f;
+    const char *text = exchange_head_is_fresh(x) ? "fresh" : "old";
+    exchange_answer(x, 200, "text/plain", text, strlen(text));
+}
+
+static void a_head_is_fresh_only_when_its_body_came_with_it(void **state)
+{
+    struct fixture *f = *state;
+    static const char head[] = "POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\n", get[] = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    static const char *const want[] = {"fresh", "old", "fresh", "old", "old", "fresh"};
+    char all[1000];
+    struct client c = client_open(f);
+    f->on_request = say_whether_fresh;
+    /* At once: with a body, none (so no head was asked about), a body; then one whose body comes later in two parts; then the first again. */
+    snprintf(all, sizeof all, "%sbody%s%sbody%s%sbo", head, get, head, get, head);
+    client_send(f, &c, all);
+    for (int i = 0; i < 4; i++) {
+        struct reply r = read_reply(f, &c);
+        assert_string_equal(r.body, want[i]);
+        reply_free(&r);
+    }
+    assert_int_equal(f->heads, 3);
+    for (int i = 4; i < 6; i++) {
+        client_send(f, &c, i == 4 ? "dy" : all);
+        struct reply r = read_reply(f, &c);
+        assert_string_equal(r.body, want[i]);
+        reply_free(&r);
+    }
+    client_close(&c);
+}
+
 static int count_param(void *ctx, const char *name, const char *value)
 {
     (void)value;
@@ -495,7 +528,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
         TEST(a_connection_serves_many_requests), TEST(a_thousand_pipelined_requests_are_answered_in_order),
-        TEST(pipelined_requests_wait_for_a_slow_one), TEST(requests_may_arrive_byte_by_byte),
+        TEST(pipelined_requests_wait_for_a_slow_one), TEST(requests_may_arrive_byte_by_byte), TEST(a_head_is_fresh_only_when_its_body_came_with_it),
         TEST(parameters_and_headers_are_decoded), TEST(every_form_of_target_and_method_works),
         TEST(broken_requests_are_refused), TEST(limits_have_their_statuses), TEST(a_large_upload_can_read_its_refusal),
         TEST(bodies_share_their_memory), TEST(expect_continue_is_answered_after_the_head), TEST(http10_is_served),

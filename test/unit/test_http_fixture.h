@@ -35,7 +35,7 @@ struct fixture {
     void (*on_request)(struct fixture *f, struct exchange *x); /* NULL: echo */
     struct exchange *held;  /* the last exchange of a holding handler */
     void *user_seen;
-    int requests, gone, sent;
+    int requests, gone, sent, heads;
 };
 
 struct client {
@@ -70,6 +70,15 @@ static void on_request(void *ctx, struct exchange *x)
     struct fixture *f = ctx;
     f->requests++;
     (f->on_request ? f->on_request : echo)(f, x);
+}
+
+static int on_head(void *ctx, struct exchange *x, struct error *err)
+{
+    struct fixture *f = ctx;
+    (void)x;
+    (void)err;
+    f->heads++;
+    return 0;
 }
 
 static void on_gone(void *ctx, struct exchange *x, void *user)
@@ -113,7 +122,7 @@ static UNUSED int fixture_open(void **state)
     f->opt = (struct http_options){.header_timeout_ms = 10000, .body_timeout_ms = 10000, .idle_timeout_ms = 10000,
         .delivery_timeout_ms = 10000, .max_head_bytes = 4096, .max_body_bytes = 100000, .body_memory_bytes = 1 << 20,
         .max_connections = 50, .allowed_hosts = "db.example, Other.Example:8480", .cors_origins = "https://app.example"};
-    static const struct http_handler handler = {on_request, on_gone, on_sent};
+    static const struct http_handler handler = {on_request, on_gone, on_sent, on_head};
     f->server = http_server_new(f->base, &f->listen_fd, 1, &f->opt, &handler, f, &f->log);
     *state = f;
     return 0;
