@@ -99,6 +99,8 @@ REACH = [
     at_most("DELETE of a query, p99, the same", "tenants.pinned.delete.ratio", 3),
     at_most("front, private memory with 10,000 idle connections", "tenants.idle.mb", 64, "MB"),
     at_most("SELECT 1 p99 beside 2,000 refusals per second / unloaded", "tenants.refusals.p99_ratio", 1.5),
+    at_most("the same / beside 2,000 /healthz per second", "tenants.refusals.over_healthz", 1.5),
     at_most("a key, per request, CPU time of the front", "tenants.keys.us", 3, "us"),
+    at_most("the query log, its part of a SELECT 1's CPU time in front and worker", "tenants.log.share", 0.03),
     at_least("SELECT 1 with the query log / without", "tenants.log.ratio", 0.97),
 ]

@@ -6,6 +6,7 @@ import resource
 import socket
 import subprocess
 import uuid
+from statistics import quantiles
 
 from .env import BenchError, checked
 from .faults import Pinned
@@ -16,7 +17,9 @@ from .subjects import WORKERS, Bulkhead
 IDLE_CONNECTIONS = 10_000
 REFUSALS_PER_S = 2_000
 PASSES = 9  # short turns of each side: a difference of microseconds drowns in a machine's slow moods
-REQUESTS = 3_000  # of a turn whose CPU time is counted
+TURNS = 24  # those whose CPU time is counted, of so many requests each
+REQUESTS = 1_000
+FLOODED_TURNS = 2
 CALM_RATE = 500  # requests per second: far from what a worker can do, so that p99 is no queue of one's own
 
 
@@ -37,21 +40,32 @@ def select_1(env, server, seconds):
     return load(env, server, 1, seconds, sql=SELECT_1, expect="[[1]]", warmup=0.1)
 
 
-def front_us(env, server, front):
-    """CPU time of the front for one request."""
-    before = cpu_seconds(front)
+def request_us(env, server, front, workers):
+    """CPU time for one request: of the front, and of front and workers together."""
+    before = cpu_seconds(front), sum(map(cpu_seconds, workers))
     load(env, server, 1, 60, sql=SELECT_1, expect="[[1]]", warmup=0, requests=REQUESTS)
-    return (cpu_seconds(front) - before) / REQUESTS * 1e6
+    own, theirs = cpu_seconds(front) - before[0], sum(map(cpu_seconds, workers)) - before[1]
+    return own / REQUESTS * 1e6, (own + theirs) / REQUESTS * 1e6
+
+
+def quiet(values):
+    """The lower quartile: what else runs on the machine makes work dearer (caches, moves between cores), never cheaper."""
+    return quantiles(values, n=4)[0]
 
 
 def cost_of(env, rec, name, plain, other, seconds):
-    """SELECT 1 on one connection, in turns on both: the front's CPU time for a request, and the ratio of the rates."""
-    fronts = {server: server.status()["front"]["pid"] for server in (plain, other)}
+    """SELECT 1 on one connection, in turns on both: the difference in the front's CPU time for a request, that as a share of all that a request
+    costs, and the ratio of the rates."""
+    pids = {server: (server.status()["front"]["pid"], server.worker_pids()) for server in (plain, other)}
+    took = {plain: [], other: []}
+    for turn in range(TURNS):
+        for server in (plain, other) if turn % 2 else (other, plain):
+            took[server].append(request_us(env, server, *pids[server]))
+    fronts = {server: quiet([front for front, _ in values]) for server, values in took.items()}
+    rec.add(f"tenants.{name}.us", fronts[other] - fronts[plain])
+    rec.add(f"tenants.{name}.share", (fronts[other] - fronts[plain]) / quiet([whole for _, whole in took[plain]]))
     for turn in range(PASSES):
-        pair = (plain, other) if turn % 2 else (other, plain)
-        found = {server: select_1(env, server, seconds) for server in pair}
-        took = {server: front_us(env, server, fronts[server]) for server in pair}
-        rec.add(f"tenants.{name}.us", took[other] - took[plain])
+        found = {server: select_1(env, server, seconds) for server in ((plain, other) if turn % 2 else (other, plain))}
         rec.add(f"tenants.{name}.ratio", found[other]["per_s"] / found[plain]["per_s"])
 
 
@@ -98,27 +112,56 @@ def paced(env, server, seconds):
     return load(env, server, 1, seconds, sql=SELECT_1, expect="[[1]]", more=("--rate", str(CALM_RATE)))
 
 
+class Flood:
+    """A neighbour's paced requests; `asked` is what bench_load wants to know of them."""
+
+    def __init__(self, env, server, seconds, *asked):
+        self.seconds = seconds
+        self.process = subprocess.Popen(
+            [str(env.load), "127.0.0.1", str(server.port), "--rate", str(REFUSALS_PER_S), "--seconds", str(seconds), *asked],
+            stdout=subprocess.PIPE,
+        )
+
+    def report(self):
+        """Waits for its end."""
+        report = json.loads(self.process.communicate(timeout=self.seconds + 60)[0])
+        if report["requests"] == 0 or sum(report["errors"].values()) > self.seconds + 5:
+            raise BenchError(f"the flood was not answered as it should be: {report}")
+        return report
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def flooded(env, server, seconds, asked):
+    """The calm key's load, and the flood's report."""
+    flood = Flood(env, server, seconds + 1.5, *asked)
+    try:
+        return paced(env, server, seconds), flood.report()
+    finally:
+        flood.stop()
+
+
 def beside_refusals(env, rec, server, seconds):
-    """p99 of a calm key, alone and while another key is refused 2,000 times per second."""
-    alone = paced(env, server, seconds)
+    """p99 of a calm key, alone, while another key is refused 2,000 times per second, and beside as many requests that cost next to nothing: the
+    generators of load share the machine with the server."""
     body = env.logs / "refused.json"
     body.write_text(json.dumps({"sql": SELECT_1}))
-    flood = subprocess.Popen(
-        [str(env.load), "127.0.0.1", str(server.port), "--method", "POST", "--path", "/v1/query", "--body", str(body)]
-        + ["--header", "Content-Type: application/json", "--header", f"Authorization: Bearer {server.limited}"]
-        + ["--rate", str(REFUSALS_PER_S), "--seconds", str(seconds + 1.5), "--status", "429"],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        beside = paced(env, server, seconds)
-        report = json.loads(flood.communicate(timeout=seconds + 60)[0])
-    finally:
-        flood.kill()
-        flood.wait()
-    if report["requests"] == 0 or sum(report["errors"].values()) > seconds + 5:
-        raise BenchError(f"the flood was not refused: {report}")
-    rec.add("tenants.refusals.per_s", report["per_s"])
-    rec.add("tenants.refusals.p99_ratio", beside["p99_us"] / alone["p99_us"])
+    refused = ("--method", "POST", "--path", "/v1/query", "--body", str(body), "--header", "Content-Type: application/json")
+    refused += ("--header", f"Authorization: Bearer {server.limited}", "--status", "429")
+    for _ in range(FLOODED_TURNS):
+        alone = paced(env, server, seconds)
+        beside, report = flooded(env, server, seconds, refused)
+        healthy, _ = flooded(env, server, seconds, ("--path", "/healthz"))
+        rec.add("tenants.refusals.per_s", report["per_s"])
+        rec.add("tenants.refusals.p99_ratio", beside["p99_us"] / alone["p99_us"])
+        rec.add("tenants.refusals.over_healthz", beside["p99_us"] / healthy["p99_us"])
+    front = server.status()["front"]["pid"]
+    before = cpu_seconds(front)
+    report = Flood(env, server, seconds, *refused).report()
+    answered = report["requests"] + sum(report["errors"].values())
+    rec.add("bulkhead.refusal.us", (cpu_seconds(front) - before) / answered * 1e6)
 
 
 def beside_pinned(env, rec, server, seconds):
