@@ -114,9 +114,15 @@ size_t http_build_head(struct exchange *x, char *out, int status, const char *co
 
 void exchange_add_header(struct exchange *x, const char *name, const char *value)
 {
-    CHECK(!strpbrk(name, "\r\n: ") && !strpbrk(value, "\r\n"));
+    size_t n = strlen(name), m = strlen(value);
     struct buf *b = &x->extra;
-    CHECK(buf_puts(b, name) && buf_puts(b, ": ") && buf_puts(b, value) && buf_puts(b, "\r\n"));
+    CHECK(!strpbrk(name, "\r\n: ") && !memchr(value, '\r', m) && !memchr(value, '\n', m) && buf_reserve(b, n + m + 4));
+    char *p = b->data + b->len;
+    p = put(p, name, n);
+    p = PUT_TEXT(p, ": ");
+    p = put(p, value, m);
+    p = PUT_TEXT(p, "\r\n");
+    b->len = (size_t)(p - b->data);
 }
 
 void conn_block(struct conn *c, bool blocked)

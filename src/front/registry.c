@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define FIRST_BUCKETS 1024
+#define FIRST_BUCKETS 4096 /* for the usual history few have more than one record: each further is a cache miss or two */
 
 struct registry {
     struct record **bucket;
@@ -182,7 +182,7 @@ struct record *registry_add(struct registry *r, const char *id, const char *owne
     struct record *old = find(r, key);
     if (old)
         registry_drop(r, old);
-    if (r->count >= r->buckets * 2)
+    if (r->count >= r->buckets)
         grow(r);
     size_t kept = cut(sql, sql_len, RECORD_SQL_BYTES);
     struct record *rec = calloc(1, sizeof *rec + kept);

@@ -24,6 +24,7 @@ struct query_key {
 struct record {
     char id[QUERY_ID_BYTES]; /* as the client wrote it */
     struct query_key key;
+    struct record *hash_next; /* the register's own, beside the key: they are looked at together */
     char owner[RECORD_KEY_BYTES]; /* the name of the API key; "": none */
     bool disowned;                /* that key is gone: a new one of its name is somebody else */
     bool asynchronous;
@@ -54,7 +55,6 @@ struct record {
     /* The register's own. */
     uint64_t number;           /* in order of arrival */
     unsigned pins;             /* somebody holds on to it: it is not forgotten, however old */
-    struct record *hash_next;
     struct record *newer, *older;       /* all of them, by arrival */
     struct record *next_over, *prev_over; /* those that are over and not pinned, by their end */
     uint32_t sql_len;
