@@ -2,6 +2,7 @@
 #include "supervisor/child.h"
 #include "core/errors.h"
 #include "core/fd.h"
+#include "core/slice.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,24 +21,12 @@
 /* The environment variables a child keeps: those of test builds, and where the machine's trusted certificates are. */
 static const char *const kept_environment[] = {"SSL_CERT_FILE", "BULKHEAD_FAULT", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"};
 
-struct scheduling { /* struct sched_attr of the kernel, first version (sched_setattr(2)) */
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime_ns, deadline, period;
-};
-
-/* Since Linux 6.12 sched_runtime of an ordinary process is its slice: a woken front does not wait for the end of a longer one.
- * Older kernels ignore or refuse it; the niceness alone holds then. */
 static void set_weight(const struct child_spec *spec)
 {
     if (spec->nice)
         (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + spec->nice);
-    if (!spec->short_slice)
-        return;
-    struct scheduling s = {.size = sizeof s, .nice = getpriority(PRIO_PROCESS, 0), .runtime_ns = 100000};
-    (void)syscall(SYS_sched_setattr, 0, &s, 0);
+    if (spec->slice_ns)
+        slice_set(spec->slice_ns, getpriority(PRIO_PROCESS, 0));
 }
 
 /* Fewer cores than we have ourselves. */

@@ -30,7 +30,7 @@ struct child_spec {
     int first_core, cores;   /* of those we may run on, it may use so many from the first one on, round; cores 0: all */
     const int *failure_fd;   /* a pipe: what fails in the child before the exec is written there, as "F" and why, and nobody waits for it (going into a control group
                                 takes 10 ms, when the kernel has to wait for all cores); NULL: child_spawn waits for the exec */
-    bool short_slice;        /* give way to others quickly: a CPU slice of 100 us instead of the scheduler's default */
+    int64_t slice_ns;        /* core/slice.h; 0: the scheduler's own */
 };
 
 /* Forks and execs. 0; -1 with errno (also of what fails in the child, unless that goes to failure_fd). */

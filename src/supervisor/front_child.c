@@ -1,6 +1,7 @@
 /* The front as a child: started on the listening sockets, heard on its control channel, started again when it dies. Runs in the supervisor. */
 #include "core/clock.h"
 #include "core/fd.h"
+#include "core/slice.h"
 #include "link/inherit.h"
 #include "supervisor/jail.h"
 #include "supervisor/supervisor_internal.h"
@@ -208,7 +209,7 @@ static int exec_front(struct supervisor *s, int control_fd)
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
         fds[n++] = s->listen_fds[i];
-    struct child_spec spec = {.path = "/proc/self/exe", .argv = argv, .fds = fds, .fd_count = n, .output_fd = -1};
+    struct child_spec spec = {.path = "/proc/self/exe", .argv = argv, .fds = fds, .fd_count = n, .output_fd = -1, .slice_ns = SLICE_SHORT_NS};
     return child_spawn(&spec, &s->front.child);
 }
 

@@ -2,6 +2,7 @@
 #include "supervisor/spawn.h"
 #include "core/errors.h"
 #include "core/fd.h"
+#include "core/slice.h"
 #include "link/inherit.h"
 #include "link/ring.h"
 
@@ -16,7 +17,8 @@
 #include <sys/socket.h>
 
 /* Workers weigh less than the front, so that the server answers while queries use every core. Niceness 5 is a third of the normal
- * weight; the short slice (child.h) is what keeps the front's wake-up quick. */
+ * weight. Until one is ready it has a long slice as well: nobody waits for it, and whoever wakes goes first. Those that serve then take a
+ * short one (worker/start.c), so that a quick query does not wait behind a long one's. */
 #define WORKER_NICE 5
 
 char *worker_executable(void)
@@ -97,7 +99,7 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
                               .cores = plan->cores,
                               .nice = WORKER_NICE,
                               .failure_fd = &fds[WORKER_FD_STATUS - WORKER_FD_LINK],
-                              .short_slice = true};
+                              .slice_ns = SLICE_LONG_NS};
     int r = child_spawn(&spec, ret);
     free(argv);
     return r;

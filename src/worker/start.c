@@ -5,6 +5,7 @@
 #include "core/extensions.h"
 #include "core/fault.h"
 #include "core/fd.h"
+#include "core/slice.h"
 #include "link/inherit.h"
 #include "worker/egress.h"
 #include "worker/patience.h"
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* All that is known before the engine is there. */
@@ -195,9 +197,12 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
 static int open_inside(struct worker *w, struct start *s, const struct start_arguments *a, struct layers *l, struct engine_options *ret_again,
                        char *ret_kind, struct error *err)
 {
+    int niceness = getpriority(PRIO_PROCESS, 0);
     if (sandbox_prepare(&s->plan, l, err) < 0)
         return -1;
     int r = open_engine(w, s, a, ret_again, err);
+    if (a->write == WRITER_NONE) /* before the sandbox is closed, and before there are threads */
+        slice_set(SLICE_SHORT_NS, niceness);
     worker_sources_wipe(&s->sources);
     if (r < 0 && err->code == ERR_SOURCE)
         *ret_kind = 'S';

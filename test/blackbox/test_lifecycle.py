@@ -95,6 +95,13 @@ class TestProcesses:
         for pid in server.worker_pids():
             assert proc.stat(pid).nice > front
 
+    def test_whoever_answers_has_a_short_slice(self, server):
+        """A worker that starts has a long one (test/fault), and lets them pass."""
+        if proc.slices_ns(os.getpid()) is None:
+            pytest.skip("this kernel has no slices of ordinary processes")
+        for pid in [server.front_pid, *server.worker_pids()]:
+            assert set(proc.slices_ns(pid)) == {100_000}
+
     def test_only_supervisor_front_and_workers_run(self, server):
         status = server.status()
         known = {status["front"]["pid"], *server.worker_pids()}

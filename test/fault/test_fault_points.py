@@ -1,11 +1,14 @@
 """Faults inside the worker at named points (BULKHEAD_FAULT=phase:action): only in builds with -DBULKHEAD_FAULTS=ON."""
 
+import os
 import signal
 
 import pytest
 
+from lib import proc
 from lib.client import Cut
 from lib.server import WORKER
+from lib.wait import wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.skipif(b"BULKHEAD_FAULT" not in (WORKER.read_bytes() if WORKER.exists() else b""),
                                                     reason="this build has no fault points (cmake -DBULKHEAD_FAULTS=ON)")]
@@ -63,6 +66,23 @@ def test_workers_that_die_while_they_start_are_no_storm(start, phase, action):
         assert server.client.get("/readyz").status == 503
         server.client.query("SELECT 1").problem(503, "unavailable")
     assert server.client.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("phase, slice_ns", [("open", 100_000_000), ("ready", 100_000)])
+def test_a_worker_has_a_long_slice_until_its_engine_is_open(start, phase, slice_ns):
+    """Whoever wakes goes before it meanwhile; then it gives way as the others that serve."""
+    if proc.slices_ns(os.getpid()) is None:
+        pytest.skip("this kernel has no slices of ordinary processes")
+    server = start(env={"BULKHEAD_FAULT": f"{phase}:hang"}, wait_ready=False)
+    seen = set()
+
+    def all_wait():
+        pids = [s.pid for s in proc.descendants(server.pid) if s.name == "bulkhead-worker"]
+        seen.clear()
+        for pid in pids:
+            seen.update(proc.slices_ns(pid) or [0])
+        return len(pids) >= 2 and seen == {slice_ns}
+    wait_until(all_wait, lambda: f"slices {seen}, not {slice_ns}")
 
 
 @pytest.mark.parametrize("action", ["hang", "stop"])
