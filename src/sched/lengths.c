@@ -24,8 +24,12 @@ uint64_t lengths_key(uint32_t tenant, const char *sql, size_t len)
     return h ? h : 1;
 }
 
-enum length lengths_judge(int64_t said_us, int64_t elapsed_us, int64_t cpu_us)
+enum length lengths_judge(int64_t said_us, int64_t elapsed_us, int64_t cpu_us, bool first)
 {
+    if (first) {
+        said_us -= LENGTHS_FIRST_US;
+        cpu_us = cpu_us > LENGTHS_FIRST_US ? cpu_us - LENGTHS_FIRST_US : cpu_us > 0; /* not 0: it is known */
+    }
     bool quick = cpu_us > 0 ? cpu_us <= LENGTHS_QUICK_US && elapsed_us <= BUSY_AT_MOST_US : elapsed_us <= LENGTHS_LONG_US;
     if (said_us <= LENGTHS_QUICK_US)
         return quick ? LENGTH_QUICK : LENGTH_MIDDLING;

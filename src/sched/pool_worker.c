@@ -182,7 +182,7 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     job->peak_memory_bytes = m->peak_memory_bytes;
     job->cache = m->cache;
     p->mean_exec_us += (job->exec_us - p->mean_exec_us) / 8;
-    fair_learn(p->fair, job, lengths_judge(job->exec_us, most_us, job->cpu_us));
+    fair_learn(p->fair, job, lengths_judge(job->exec_us, most_us, job->cpu_us, w->queries == 1));
     w->state = POOL_DRAINING;
     pool_early_begin(p, w);
     job_set_state(job, JOB_DELIVERING);

@@ -550,10 +550,22 @@ static void what_is_forgotten_is_unknown(void **state)
     assert_int_equal(lengths_of(l, 8), LENGTH_UNKNOWN);
     assert_int_equal(lengths_of(l, 8 + 2 * LENGTHS_SLOTS), LENGTH_QUICK);
     assert_int_equal(lengths_of(NULL, 8), LENGTH_UNKNOWN);
-    assert_int_equal(lengths_judge(LENGTHS_QUICK_US, LENGTHS_QUICK_US, 0), LENGTH_QUICK);
-    assert_int_equal(lengths_judge(LENGTHS_LONG_US, LENGTHS_LONG_US, 0), LENGTH_MIDDLING);
-    assert_int_equal(lengths_judge(LENGTHS_LONG_US + 1, LENGTHS_LONG_US + 1, 0), LENGTH_LONG);
+    assert_int_equal(lengths_judge(LENGTHS_QUICK_US, LENGTHS_QUICK_US, 0, false), LENGTH_QUICK);
+    assert_int_equal(lengths_judge(LENGTHS_LONG_US, LENGTHS_LONG_US, 0, false), LENGTH_MIDDLING);
+    assert_int_equal(lengths_judge(LENGTHS_LONG_US + 1, LENGTHS_LONG_US + 1, 0, false), LENGTH_LONG);
     free(l);
+}
+
+static void the_first_query_of_a_process_is_not_blamed_for_it(void **state)
+{
+    (void)state;
+    int64_t cold = LENGTHS_FIRST_US, quick = LENGTHS_QUICK_US, slow = LENGTHS_LONG_US;
+    assert_int_equal(lengths_judge(quick + 1, quick + 1, quick + 1, false), LENGTH_MIDDLING);
+    assert_int_equal(lengths_judge(quick + cold, quick + cold, quick + cold, true), LENGTH_QUICK);
+    assert_int_equal(lengths_judge(slow, slow, quick + cold, true), LENGTH_QUICK); /* beside others, with little CPU time of its own */
+    assert_int_equal(lengths_judge(slow, slow, 1, true), LENGTH_QUICK);
+    assert_int_equal(lengths_judge(quick + cold + 1, quick + cold + 1, quick + cold + 1, true), LENGTH_MIDDLING);
+    assert_int_equal(lengths_judge(slow + cold + 1, slow + cold + 1, slow, true), LENGTH_LONG);
 }
 
 /* 5 is quick: seven of it pass, then one of the others has its turn, and of those every fourth is a long one. */
@@ -638,6 +650,7 @@ int main(void)
         TEST(what_takes_long_lets_shorter_ones_pass),
         TEST(what_was_short_the_last_time_is_short),
         TEST(what_is_forgotten_is_unknown),
+        TEST(the_first_query_of_a_process_is_not_blamed_for_it),
         TEST(quick_ones_pass_and_nothing_waits_for_ever),
         TEST(a_job_whose_text_turned_out_quick_or_long_changes_lines),
         TEST(one_account_keeps_its_order),

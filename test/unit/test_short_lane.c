@@ -119,6 +119,23 @@ static void what_is_known_to_be_quick_comes_off_the_queue(void **state)
     finish_after(w, m, 1);
 }
 
+static void what_cost_more_in_a_fresh_process_may_be_quick_all_the_same(void **state)
+{
+    struct world *w = *state;
+    finish_after(w, submit_letter(w, 'q'), 4); /* the first one of its worker */
+    finish_after(w, submit_letter(w, 'm'), 4);
+    struct job *p = submit_letter(w, 'p'), *m = submit_letter(w, 'm'), *q = submit_letter(w, 'q');
+    assert_int_equal(q->state, JOB_QUEUED); /* nothing has left yet */
+    p->head_of_result_seen = true;
+    pool_tick(w->pool, clock_now_ns(), NS_PER_S);
+    assert_true(runs_on(q, 2));
+    assert_int_equal(m->state, JOB_QUEUED);
+    finish_after(w, q, 1);
+    assert_int_equal(m->state, JOB_QUEUED);
+    drop(w, m);
+    finish_after(w, p, 1);
+}
+
 static void it_is_not_needed_while_a_place_is_free_in_a_moment(void **state)
 {
     struct world *w = *state;
@@ -338,6 +355,7 @@ int main(void)
         TEST(behind_what_only_computes_everybody_waits),
         TEST(only_a_small_text_that_is_not_here_may_be_unknown),
         TEST(what_is_known_to_be_quick_comes_off_the_queue),
+        TEST(what_cost_more_in_a_fresh_process_may_be_quick_all_the_same),
         TEST(it_is_not_needed_while_a_place_is_free_in_a_moment),
         TEST(whose_unknown_text_holds_it_for_long_waits_with_the_next),
         TEST(whose_quick_text_holds_it_for_long_is_not_trusted_at_all),
