@@ -23,11 +23,11 @@
 #define CHANNELS_MAX 512
 /* Lookups and connects under way. More is a worker that has gone mad, or a name server that has. */
 #define THREADS_MAX 64
-/* Of one worker: so many at a time, and over time no more than a pool of connections needs that is made anew. So none can use up the threads, or the
- * source's connections. */
+/* Of one worker: so many at a time, and over time no more than one for each of its quick queries (MySQL's are never used again). So none can use up the
+ * threads, or the source's connections. */
 #define WORKER_THREADS_MAX 8
 #define WORKER_BURST 64
-#define WORKER_PER_S 8
+#define WORKER_PER_S 32
 #define THREAD_STACK_BYTES (256 * 1024) /* getaddrinfo wants some */
 
 /* A worker's channel. Threads hold it as well as the loop; the last one frees it. */

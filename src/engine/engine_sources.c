@@ -121,11 +121,19 @@ static bool put_quoted(struct buf *b, const char *value)
 static bool postgres_options(struct buf *b, const struct engine_options *o, const struct source *s, bool checks)
 {
     bool ok = buf_printf(b, "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64
-                            " -c default_transaction_read_only=on", CONNECT_TIMEOUT_S, o->source_timeout_ms);
+                            " -c default_transaction_read_only=on -c standard_conforming_strings=on", CONNECT_TIMEOUT_S, o->source_timeout_ms);
     ok = ok && (!checks || buf_printf(b, " -c " CHECK_WORD "=%d", CHECK_INTERVAL_MS)) && buf_puts(b, "'");
     if (ok && verifies(s))
         ok = buf_puts(b, " sslrootcert=") && put_quoted(b, o->trust_file ? o->trust_file : "");
     return ok && buf_append(b, "", 1);
+}
+
+/* The scanner puts the whole connection string before what the server said: nobody wrote it who reads it. */
+static void hide_options(struct engine *e, const char *options)
+{
+    char noise[CONNECTION_MAX_BYTES];
+    snprintf(noise, sizeof noise, " at \"%s\"", options);
+    failure_hide_noise(&e->hide, noise);
 }
 
 /* Read-only three times: the attach, the transactions at the source, and, if the administrator heeds the documents, the role. */
@@ -134,6 +142,8 @@ static int attach_postgres_with(struct engine *e, const struct engine_options *o
     struct sql q = sql_new();
     struct buf options = BUF_INIT(CONNECTION_MAX_BYTES);
     q.ok = postgres_options(&options, o, s, checks);
+    if (q.ok)
+        hide_options(e, options.data);
     put_text(&q, "ATTACH ", q.ok ? options.data : "");
     buf_free(&options);
     put_name(&q, " AS ", s->name, "");
@@ -143,12 +153,8 @@ static int attach_postgres_with(struct engine *e, const struct engine_options *o
     return run(e, &q, s, err);
 }
 
-/* The connection string stands in the message, and has the word; when it is there once more, it was the server that spoke of it. */
-static bool refuses_checks(const char *message)
-{
-    const char *ours = strstr(message, CHECK_WORD);
-    return ours && strstr(ours + 1, CHECK_WORD);
-}
+/* Our own connection string is not in the message any more. */
+static bool refuses_checks(const char *message) { return strstr(message, CHECK_WORD) != NULL; }
 
 static int attach_postgres(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
@@ -171,6 +177,28 @@ static int attach_postgres(struct engine *e, const struct engine_options *o, con
     return attached < 0 ? -1 : drop_secret(e, s, err);
 }
 
+/* The scanner writes constants into the statements that it sends, with quotes doubled and backslashes as they are. To the server a backslash hides the quote
+ * behind it, unless it is told not to, first thing in each connection: that is what this host is, in the words of the connector's connection strings. */
+#define MYSQL_HOST_BEGIN "host={"
+#define MYSQL_HOST_END "};init-command={SET sql_mode=CONCAT(@@sql_mode,',NO_BACKSLASH_ESCAPES')}"
+
+static void put_mysql_host(struct sql *q, struct engine *e, const struct source *s)
+{
+    char host[SOURCE_HOST_BYTES + sizeof MYSQL_HOST_BEGIN MYSQL_HOST_END];
+    snprintf(host, sizeof host, MYSQL_HOST_BEGIN "%s" MYSQL_HOST_END, s->host); /* a name or an address: see source.c */
+    put_option(q, "HOST", host);
+    failure_hide_noise(&e->hide, MYSQL_HOST_BEGIN);
+    failure_hide_noise(&e->hide, MYSQL_HOST_END);
+}
+
+/* A connection that the pool gives out again was reset, and has forgotten that: there must be no pool. */
+static int no_mysql_pool(struct engine *e, const struct source *s, struct error *err)
+{
+    struct sql q = sql_new();
+    put(&q, "SET GLOBAL mysql_pool_size=0");
+    return run(e, &q, s, err);
+}
+
 static int attach_mysql(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
     /* The words of [source.NAME] sslmode are PostgreSQL's; MySQL has its own for the same. */
@@ -181,10 +209,12 @@ static int attach_mysql(struct engine *e, const struct engine_options *o, const 
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
         if (strcmp(modes[i][0], s->sslmode) == 0)
             mode = modes[i][1];
+    if (no_mysql_pool(e, s, err) < 0)
+        return -1;
     struct sql q = sql_new();
     put_name(&q, "CREATE TEMPORARY SECRET ", s->name, SECRET_PREFIX);
     put(&q, " (TYPE mysql");
-    put_option(&q, "HOST", s->host);
+    put_mysql_host(&q, e, s);
     put_port(&q, s->port);
     put_option(&q, "DATABASE", s->database);
     put_option(&q, "USER", s->user);

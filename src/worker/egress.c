@@ -14,6 +14,7 @@
 
 /* Numbers of connections beyond it are not hung up. A worker's limit of descriptors is below. */
 #define CONNECTIONS_MAX 4096
+#define LATER_MS 20
 
 /* The one state of a process that is not reached from its context: the replaced calls have nothing but the C library's arguments. */
 static struct {
@@ -94,6 +95,12 @@ int egress_endpoint(const struct sockaddr *address, socklen_t len)
     return host[0] && port ? find(host, port) : -1;
 }
 
+/* Whoever waits is not to, any more; `hang_ups` is what there were when it began. */
+static bool given_up(unsigned hang_ups)
+{
+    return (egress.stop && atomic_load_explicit(egress.stop, memory_order_relaxed)) || atomic_load(&egress.hang_ups) != hang_ups;
+}
+
 /* Waits for the answer to this ask; those to earlier ones, which were given up, are dropped. */
 static int wait_answer(uint32_t id)
 {
@@ -105,7 +112,7 @@ static int wait_answer(uint32_t id)
         int fd = -1, nfds = 0;
         if (poll(&p, 1, 50) < 0 && errno != EINTR)
             return -1;
-        if ((egress.stop && atomic_load_explicit(egress.stop, memory_order_relaxed)) || atomic_load(&egress.hang_ups) != hang_ups) {
+        if (given_up(hang_ups)) {
             errno = ECANCELED;
             return -1;
         }
@@ -130,12 +137,8 @@ static int wait_answer(uint32_t id)
     }
 }
 
-int egress_connect(int endpoint)
+static int ask_once(int endpoint)
 {
-    if (egress.fd < 0) {
-        errno = EACCES;
-        return -1;
-    }
     pthread_mutex_lock(&egress.lock);
     struct egress_ask ask = {.id = ++egress.last_id, .endpoint = (uint32_t)endpoint};
     int fd = fd_send(egress.fd, &ask, sizeof ask, NULL, 0) < 0 ? -1 : wait_answer(ask.id);
@@ -143,6 +146,28 @@ int egress_connect(int endpoint)
     pthread_mutex_unlock(&egress.lock);
     errno = e;
     return fd;
+}
+
+/* EAGAIN: the broker will not do more for this worker at the moment. That is not the library's matter, which would take it for a refusal. */
+int egress_connect(int endpoint)
+{
+    int64_t deadline = clock_now_ns() + EGRESS_CONNECT_MS * NS_PER_MS;
+    unsigned hang_ups = atomic_load(&egress.hang_ups);
+    if (egress.fd < 0) {
+        errno = EACCES;
+        return -1;
+    }
+    for (;;) {
+        int fd = ask_once(endpoint);
+        bool later = fd < 0 && errno == EAGAIN && clock_now_ns() < deadline;
+        if (!later)
+            return fd;
+        if (given_up(hang_ups)) {
+            errno = ECANCELED;
+            return -1;
+        }
+        (void)poll(NULL, 0, LATER_MS);
+    }
 }
 
 void egress_connected(int fd)

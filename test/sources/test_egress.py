@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_a_worker_holds_no_socket_but_those_it_was_given(server, session, pg, my
             fields = line.split()
             if fields[9] in inodes:
                 peers.add(int(fields[2].split(":")[1], 16))
-    assert peers == {pg.port, my.port}, peers
+    assert {pg.port} <= peers <= {pg.port, my.port}, peers  # MySQL's last as long as the statement
 
 
 def test_messages_show_no_made_up_address(start, tmp_path, pg):
@@ -301,6 +302,7 @@ class TestTheBrokerByItself:
 
     def test_one_worker_does_not_use_it_up(self):
         """It asks without end, and takes no answer: the others are served, and the source sees so many connections and no more."""
+        began = time.monotonic()
         with Broker() as b, Trap() as there:
             flood, other = b.channel(("127.0.0.1", there.port)), b.channel(("127.0.0.1", there.port))
             flood.setblocking(False)
@@ -315,7 +317,7 @@ class TestTheBrokerByItself:
                     connection.close()
             flood.close()
             assert b.ask(other, 0)[0] == 0
-            assert len(there.visits) < 150
+            assert len(there.visits) < 64 + 32 * (time.monotonic() - began) + 20
         assert "egress_limited" in b.log
 
     def test_many_at_once_and_many_channels(self):

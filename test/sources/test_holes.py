@@ -12,6 +12,7 @@ from lib.trap import Trap
 
 EXTENSIONS = ROOT / "build" / "deps" / "extensions"
 POSTGRES, HTTPFS = EXTENSIONS / "postgres_scanner.duckdb_extension", EXTENSIONS / "httpfs.duckdb_extension"
+MYSQL = EXTENSIONS / "mysql_scanner.duckdb_extension"
 
 
 def quoted(text):
@@ -125,6 +126,51 @@ class TestSecretsOfASource:
                 assert s.rows("SELECT a FROM pg1.public.duckdb_secrets") == [[7]]
         finally:
             pg.sql("DROP TABLE public.duckdb_secrets")
+
+
+class TestMySQL:
+    """A constant goes into the statement that the scanner sends with its backslashes as they are, and to the server a backslash hides the quote behind it."""
+
+    INJECTED = "SELECT a FROM m.shop.spells WHERE a = 'x\\' AND b = ' OR 1=1 -- '"
+    WRITE = "SELECT a FROM m.shop.spells WHERE a = 'x\\' AND b = ' OR 1=1 INTO OUTFILE \"/nowhere/bulkhead\" -- '"
+
+    @pytest.fixture
+    def spells(self, my):
+        my.sql("CREATE TABLE shop.spells(a VARCHAR(20), b VARCHAR(20)); INSERT INTO shop.spells VALUES ('one', 'b'), ('back\\\\slash', 'b'), ('it''s', 'b')")
+        yield my
+        my.sql("DROP TABLE shop.spells")
+
+    def login(self, my):
+        return [f"CREATE TEMPORARY SECRET s (TYPE mysql, HOST '127.0.0.1', PORT {my.port}, USER 'writer', PASSWORD {quoted(my.passwords['writer'])})",
+                "ATTACH '' AS m (TYPE mysql, SECRET s, READ_ONLY)", "DROP SECRET s"]
+
+    def test_a_filter_becomes_a_statement_of_its_own(self, start, items, spells, tmp_path):
+        def run_plain(sql):
+            return plain.run(items, sql, directory=tmp_path, extensions=[MYSQL], before=self.login(spells))
+
+        assert len(run_plain(self.INJECTED).rows) == 3, "plain DuckDB gives every row"
+        assert "/nowhere/bulkhead" in run_plain(self.WRITE).error, "and tries to write a file"
+        server = start(set=Sources(tmp_path).mysql("m", spells, role="writer").settings)
+        with Session(server.client, sources=["m"]) as s:
+            for _ in range(3):  # in each connection, not only the first
+                assert s.rows(self.INJECTED) == s.rows(self.WRITE) == []
+                assert s.rows("SELECT a FROM m.shop.spells WHERE a = ?", ["x\\' OR 1=1 -- "]) == []
+
+    def test_a_backslash_is_a_backslash(self, start, spells, tmp_path):
+        server = start(set=Sources(tmp_path).mysql("m", spells).settings)
+        with Session(server.client, sources=["m"]) as s:
+            for where in ("a = 'back\\slash'", "a IN ('back\\slash', 'x')", "a LIKE 'back\\s%'", "a >= 'back\\' AND a < 'back]'"):
+                assert s.rows(f"SELECT a FROM m.shop.spells WHERE {where}") == [["back\\slash"]], where
+            assert s.rows("SELECT a FROM m.shop.spells WHERE a = 'it''s'") == [["it's"]]
+            s.rows("CREATE TEMP TABLE mine AS SELECT 'back\\slash' AS a")
+            assert s.rows("SELECT count(*) FROM mine JOIN m.shop.spells USING (a)") == [[1]]
+
+    def test_many_statements_in_a_row(self, start, spells, tmp_path):
+        """Each has a connection of its own; more at once than the broker makes wait for it."""
+        server = start(set=Sources(tmp_path).mysql("m", spells).settings)
+        with Session(server.client, sources=["m"]) as s:
+            for _ in range(150):
+                assert s.rows("SELECT count(*) FROM m.shop.spells") == [[3]]
 
 
 class TestS3:

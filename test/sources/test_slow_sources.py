@@ -90,9 +90,9 @@ def test_an_error_in_the_middle_of_a_scan_names_the_source(client, pg):
 @pytest.fixture
 def told(pg):
     pg.sql("CREATE VIEW public.told AS SELECT name, setting FROM pg_settings WHERE name IN ('statement_timeout', 'client_connection_check_interval', "
-           "'default_transaction_read_only')")
+           "'default_transaction_read_only', 'standard_conforming_strings'); ALTER ROLE reader SET standard_conforming_strings = off")
     yield
-    pg.sql("DROP VIEW public.told")
+    pg.sql("DROP VIEW public.told; ALTER ROLE reader RESET standard_conforming_strings")
 
 
 def what_was_told(client, source):
@@ -101,7 +101,7 @@ def what_was_told(client, source):
 
 def test_what_postgres_is_told(client, told):
     assert what_was_told(client, "pg1") == {"client_connection_check_interval": "2000", "default_transaction_read_only": "on",
-                                            "statement_timeout": "300000"}
+                                            "statement_timeout": "300000", "standard_conforming_strings": "on"}
 
 
 class Between:
@@ -178,7 +178,7 @@ def test_an_older_postgres_is_told_what_it_knows(start, pg, told, tmp_path):
     with OlderPostgres(pg) as older:
         server = start(set=Sources(tmp_path).postgres("pgx", pg, port=older.port, sslmode="disable").settings)
         assert what_was_told(server.client, "pgx") == {"client_connection_check_interval": "0", "default_transaction_read_only": "on",
-                                                       "statement_timeout": "300000"}
+                                                       "statement_timeout": "300000", "standard_conforming_strings": "on"}
         assert older.refused == 1
 
 

@@ -207,6 +207,7 @@ class TestFailures:
         assert fields["source"] == name, fields
         for word in words:
             assert word in fields["detail"], fields
+        assert "options=" not in fields["detail"], "our own connection string is no help"
         assert response.seconds < 20
         text = response.text + server.log_text(200)
         for secret in ("wrong-s3cret-word", "pg'read"):
