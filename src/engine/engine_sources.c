@@ -185,7 +185,8 @@ static int attach_postgres(struct engine *e, const struct engine_options *o, con
 static void put_mysql_host(struct sql *q, struct engine *e, const struct source *s)
 {
     char host[SOURCE_HOST_BYTES + sizeof MYSQL_HOST_BEGIN MYSQL_HOST_END];
-    snprintf(host, sizeof host, MYSQL_HOST_BEGIN "%s" MYSQL_HOST_END, s->host); /* a name or an address: see source.c */
+    const char *name = strcasecmp(s->host, "localhost") == 0 ? "127.0.0.1" : s->host; /* the connector would look for a unix socket */
+    snprintf(host, sizeof host, MYSQL_HOST_BEGIN "%s" MYSQL_HOST_END, name); /* a name or an address: see source.c */
     put_option(q, "HOST", host);
     failure_hide_noise(&e->hide, MYSQL_HOST_BEGIN);
     failure_hide_noise(&e->hide, MYSQL_HOST_END);

@@ -58,6 +58,12 @@ def test_postgres_mysql_joined_in_one_query(client):
     assert client.rows(FEDERATED, sources=["my1", "pg1"]) == [[20000, 2000, 8000]]
 
 
+def test_mysql_on_this_machine_by_its_name(start, my, tmp_path):
+    """The connector takes that name for a unix socket's."""
+    server = start(set=Sources(tmp_path).mysql("my1", my, host="localhost").settings)
+    assert server.client.rows("SELECT count(*) FROM my1.analytics.events", sources=["my1"]) == [[20000]]
+
+
 def test_s3_files_and_another_database(client, directory):
     assert client.rows("SELECT count(*) FROM 's3://lake/in/countries.csv'", sources=["lake"]) == [[4]]
     assert client.rows(f"SELECT sum(price) FROM '{directory}/prices.csv'", sources=["drop"]) == [[1.75]]
@@ -257,7 +263,8 @@ class TestFailures:
     @pytest.mark.parametrize("answer", ["silence", "garbage", "close"])
     def test_a_server_that_is_none(self, start, pg, my, tmp_path, answer):
         with Impostor(answer) as port:
-            server = start(set=Sources(tmp_path).postgres("pgx", pg, port=port).mysql("myx", my, port=port).settings)
+            server = start(set={**Sources(tmp_path).postgres("pgx", pg, port=port).mysql("myx", my, port=port).settings,
+                                "limits.queue_timeout": "40s"})  # for machines that are busy
             for name in ("pgx", "myx"):
                 self.failed(server, name, *(["does not answer"] if answer == "silence" else []))
 
