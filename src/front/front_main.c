@@ -42,13 +42,15 @@
 #define MESSAGES_PER_TURN 64
 #define FILES_MAX 65536 /* of the spool */
 
-void front_replace_worker(void *ctx, uint32_t worker, enum death_reason reason)
+static void tell_of_worker(struct front *f, enum control_type type, uint32_t worker, enum death_reason reason)
 {
-    struct front *f = ctx;
-    struct control_replace m = {.type = CONTROL_REPLACE, .worker = worker, .reason = reason};
+    struct control_replace m = {.type = type, .worker = worker, .reason = reason};
     if (control_send(f->control_fd, &m, NULL, 0) < 0)
         log_event(&f->log, LOG_ERROR, "supervisor_unreachable", LOG_S("why", strerror(errno)));
 }
+
+void front_replace_worker(void *ctx, uint32_t worker, enum death_reason reason) { tell_of_worker(ctx, CONTROL_REPLACE, worker, reason); }
+static void worker_leaves(void *ctx, uint32_t worker) { tell_of_worker(ctx, CONTROL_LEAVES, worker, DEATH_RETIRED); }
 
 static char *join(const struct text_list *l)
 {
@@ -95,6 +97,7 @@ struct pool_options front_pool_options(const struct front *f)
                                  .inline_bytes = (uint32_t)c->limits.inline_bytes,
                                  .recycle_after = c->pool.recycle_after,
                                  .isolation_by_key = c->pool.isolation == ISOLATION_KEY,
+                                 .leaves = worker_leaves,
                                  .quarantine = f->quarantine};
 }
 

@@ -38,6 +38,7 @@ static struct rule rule_of(uint32_t type)
         r.bytes = sizeof(struct control_start_failed);
         break;
     case CONTROL_REPLACE:
+    case CONTROL_LEAVES:
     case CONTROL_RETIRE:
         r.bytes = sizeof(struct control_replace);
         break;

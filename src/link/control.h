@@ -146,7 +146,7 @@ struct control_write_over {
 struct control_replace {
     uint32_t type;
     uint32_t worker;
-    uint32_t reason; /* DEATH_SPENT or DEATH_LINK; RETIRE: DEATH_RETIRED */
+    uint32_t reason; /* DEATH_SPENT or DEATH_LINK; RETIRE, LEAVES: DEATH_RETIRED */
     uint32_t pad;
 };
 struct control_layers { /* LAYERS: all that are known; FENCED: the front's own */

@@ -50,6 +50,7 @@ struct pool_options {
     bool isolation_by_key; /* a worker that served one tenant is replaced before it serves another */
     bool one_account;      /* all jobs count as one tenant's: the workers of a session, which has one owner. (A tenant has room for the books
                               of one pool only: that of the shared workers.) Only pool_new looks at it. */
+    void (*leaves)(void *ctx, uint32_t worker); /* tells the supervisor that this one will be replaced when its query ends; ctx is replace's; NULL: nobody asks */
     struct quarantine *quarantine; /* texts that end workers, for all pools of the front; NULL: none */
 };
 

@@ -20,6 +20,8 @@ bool pool_divert(struct pool *p, struct job *job, int fd, int worker_fd, int64_t
     if (link_send_fd(w->link_fd, &m, worker_fd) < 0)
         return false; /* full, or broken: the latter is found by its event */
     w->spooled = true;
+    if (p->opts.leaves)
+        p->opts.leaves(p->ctx, w->id);
     job->spool = (struct job_spool){.phase = SPOOL_ASKED, .fd = fd, .reader = {.base = base, .limit = m.limit}};
     pool_clock_goes_on(p, job); /* it has room now, or does not answer */
     return true;

@@ -123,6 +123,9 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
                 return;
             on_replace(s, &m.replace);
             break;
+        case CONTROL_LEAVES:
+            short_lane_worker_leaves(s, m.replace.worker);
+            break;
         case CONTROL_RELOAD:
             database_reload(s, m.plain.flags);
             break;

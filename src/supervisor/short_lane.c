@@ -1,6 +1,6 @@
 /* The short lane: a spare stands by for the slot of a worker that dies. One of them the front has meanwhile, and gives it quick queries while all others
  * are busy (sched/pool_short_lane.c). For everybody else it is a spare. Without pool.spares there is none, and while workers are exchanged for a newer
- * database every spare is needed. Runs in the supervisor. */
+ * database every spare is needed. When the front knows that a worker will have to be replaced, another one starts before. Runs in the supervisor. */
 #include "supervisor/supervisor_internal.h"
 
 struct worker *short_lane(const struct supervisor *s)
@@ -23,6 +23,27 @@ void short_lane_open(struct supervisor *s)
     struct worker *w = workers_oldest_spare(s);
     if (w)
         (void)workers_assign(s, w, WORKER_KIND_POOL, -1, 0);
+}
+
+/* Else the lane's worker would take its slot, and the lane be closed for as long as a process takes to start: with slow clients, whose results end
+ * as files and cost a worker each, most of the time. Whatever the front says of whomever: one more at a time. */
+void short_lane_worker_leaves(struct supervisor *s, uint32_t worker)
+{
+    struct worker *w = workers_find(s, worker);
+    if (!w || w->kind != WORKER_KIND_POOL || w->state != WORKER_POOL || w->doomed || w->leaves)
+        return;
+    w->leaves = true;
+    workers_fill(s);
+}
+
+int short_lane_relief(const struct supervisor *s)
+{
+    if (s->spares == 0 || s->database.swapping || s->draining)
+        return 0;
+    for (const struct worker *w = s->workers; w; w = w->next)
+        if (w->leaves && !w->doomed)
+            return 1;
+    return 0;
 }
 
 bool short_lane_promote(struct supervisor *s, int slot)

@@ -37,6 +37,7 @@ struct worker {
     bool written;            /* a writer: it says that its file is written, closed and verified */
     bool retiring;           /* the front was told to let it go when it is free */
     bool short_lane;         /* a spare that the front has, for quick queries (short_lane.c) */
+    bool leaves;             /* the front will have it replaced when its query ends */
     struct ladder ladder;
     int64_t job_seen_ns;     /* when ladder.job was first seen */
     bool doomed;
@@ -244,6 +245,10 @@ bool short_lane_is_spare(const struct worker *w);
 void short_lane_open(struct supervisor *s);
 /* Its worker takes an empty slot. False: there is none that may. */
 bool short_lane_promote(struct supervisor *s, int slot);
+/* The front's word that it will have this worker replaced. */
+void short_lane_worker_leaves(struct supervisor *s, uint32_t worker);
+/* Spares that are wanted besides: 1 as long as such a one works, else 0. */
+int short_lane_relief(const struct supervisor *s);
 
 /* Accepts one that there is not. */
 static inline void event_drop(struct event **ev)

@@ -343,7 +343,7 @@ void workers_fill(struct supervisor *s)
             missing++;
     }
     if (s->announced) /* at the start the workers that are waited for have the machine to themselves */
-        missing += database_spares(s);
+        missing += database_spares(s) + short_lane_relief(s);
     for (const struct worker *w = s->workers; w; w = w->next)
         missing -= w->kind == WORKER_KIND_POOL && !w->doomed && w->generation == s->generation && database_is_current(w) &&
                    (w->state == WORKER_STARTING || w->state == WORKER_SPARE || short_lane_is_spare(w));

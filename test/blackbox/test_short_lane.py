@@ -13,6 +13,7 @@ from lib.sql import CROSS_JOIN, LEVENSHTEIN, ROWS_THEN_RUNAWAY
 from lib.wait import stays, wait_until
 
 READERS = 200
+ENDLESS = "SELECT i, md5(i::VARCHAR) FROM range(1000000000000) t(i)"
 BULKY = "SELECT i, md5(i::VARCHAR) FROM range(100000) t(i)"
 
 
@@ -133,6 +134,21 @@ class TestWhatRuns:
         wait_until(lambda: queued(server) == 1, "it was run at once")
         waiting.close()
         end(pinned)
+
+
+def test_the_lane_stays_open_when_a_slow_client_s_worker_is_replaced(server):
+    """Its result ends as a file, and it serves nobody after that: its successor starts before, and takes its slot, not the lane's worker."""
+    server.settle()
+    lane = spare(server)["pid"]
+    c, row, _ = run(server, ENDLESS, format="csv")
+    ready = wait_until(lambda: (rows := server.workers("spare")) and len(rows) == 2 and all(w["state"] == "spare" for w in rows) and rows,
+                       lambda: f"no successor stands ready: {server.status()['workers']}")
+    assert row["pid"] in {w["pid"] for w in server.workers("pool")}
+    (successor,) = {w["pid"] for w in ready} - {lane}
+    c.close()
+    wait_until(lambda: {w["pid"] for w in server.workers("pool")} >= {successor} and row["pid"] not in {w["pid"] for w in server.workers()},
+               lambda: f"it did not take the slot: {server.status()['workers']}")
+    assert spare(server)["pid"] == lane
 
 
 @pytest.mark.parametrize("texts", ["one text", "200 texts"])

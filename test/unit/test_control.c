@@ -47,6 +47,7 @@ static const struct {
     {CONTROL_UNWANT, sizeof(struct control_unwant), true, 0},
     {CONTROL_UP, sizeof(struct control_plain), true, 0},
     {CONTROL_REPLACE, sizeof(struct control_replace), true, 0},
+    {CONTROL_LEAVES, sizeof(struct control_replace), true, 0},
     {CONTROL_DRAINED, sizeof(struct control_plain), true, 0},
 };
 #define TYPES (sizeof table / sizeof table[0])

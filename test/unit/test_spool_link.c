@@ -99,7 +99,7 @@ struct world {
     struct ring ring;
     struct job *job;
     uint32_t id;
-    unsigned data, end, failed, spooled, want, buried, replaced;
+    unsigned data, end, failed, spooled, want, buried, replaced, leaves;
     enum death_reason reason;
     struct error last;
 };
@@ -131,6 +131,13 @@ static void on_replace(void *ctx, uint32_t worker, enum death_reason reason)
     w->reason = reason;
 }
 
+static void on_leaves(void *ctx, uint32_t worker)
+{
+    struct world *w = ctx;
+    assert_int_equal(worker, 1);
+    w->leaves++;
+}
+
 /* A pool with one worker that has taken its job up, and `ready` bytes of result in the ring, of which `taken` were consumed. */
 static int setup(void **state)
 {
@@ -143,7 +150,7 @@ static int setup(void **state)
     w->nudge_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->file = file_of(0);
     assert_true(w->base && w->page && w->nudge_fd >= 0 && region >= 0);
-    struct pool_options o = {.queue_length = 2, .queue_timeout_ms = 1000, .inline_bytes = 1000};
+    struct pool_options o = {.queue_length = 2, .queue_timeout_ms = 1000, .inline_bytes = 1000, .leaves = on_leaves};
     w->pool = pool_new(w->base, w->page, w->nudge_fd, &o, on_replace, w, &w->log);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(ring_map(region, REQUEST_BYTES, true, &w->ring), 0);
@@ -241,6 +248,8 @@ static void a_result_goes_on_in_the_file_without_a_gap(void **state)
     assert_int_equal(order.base, 300);
     assert_int_equal(order.limit, 300 + (1 << 20));
     assert_false(pool_divert(w->pool, w->job, w->file, w->file, 0, 1 << 20, false)); /* once */
+    assert_int_equal(w->leaves, 1); /* it will have to be replaced, and is not yet */
+    assert_int_equal(w->replaced, 0);
     produce(w, 1200); /* it had not seen the order yet */
     say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1200});
     assert_int_equal(w->spooled, 1);
