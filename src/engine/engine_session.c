@@ -52,6 +52,7 @@ static int prepare_own(struct engine *e, struct session_statement *s, duckdb_pre
         rc = accept_engine_failed(e, duckdb_prepare_error(one), len, err);
     } else if (duckdb_prepared_statement_type(one) != type_of(s->verb)) {
         rc = error_set(err, ERR_FORBIDDEN, "the engine takes this statement for another one than it looks like");
+        strcpy(err->what, "statement");
     }
     duckdb_destroy_extracted(&all);
     if (rc == 0)

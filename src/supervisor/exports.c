@@ -93,9 +93,12 @@ static int open_export(const struct source *src, const char *path, struct export
     CHECK(strlen(name) < sizeof e->name); /* source_check_export */
     memcpy(e->name, name, strlen(name) + 1);
     e->directory = open_directory(src, path, slash ? (size_t)(slash - path) : 0);
-    if (e->directory < 0)
-        return error_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_FORBIDDEN, "destination.path: the directory can't be used: %s",
-                         strerror(errno));
+    if (e->directory < 0) {
+        error_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_FORBIDDEN, "destination.path: the directory can't be used: %s",
+                  strerror(errno));
+        strcpy(err->what, "export");
+        return -1;
+    }
     if (fstatat(e->directory, e->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return error_set(err, ERR_CONFLICT, "destination.path: the file is there already, and is not overwritten");
     e->file = make_file(e->directory);
@@ -111,8 +114,11 @@ static int find_source(const struct supervisor *s, const struct control_export *
     const struct config_source *c = sources_find(s->cfg, m->source);
     if (!c || source_read(c, ret, err) < 0)
         return error_set(err, ERR_NOT_FOUND, "there is no source '%s' any more", m->source);
-    if (ret->type != SOURCE_IS_files)
-        return error_set(err, ERR_FORBIDDEN, "the source '%s' is no directory", m->source);
+    if (ret->type != SOURCE_IS_files) {
+        error_set(err, ERR_FORBIDDEN, "the source '%s' is no directory", m->source);
+        strcpy(err->what, "export");
+        return -1;
+    }
     return source_check_export(ret, m->path, err);
 }
 

@@ -34,6 +34,8 @@ bool front_send(struct supervisor *s, const void *message, const int *fds, int n
         return false;
     if (control_send(f->control_fd, message, fds, nfds) == 0)
         return true;
+    if (s->draining && errno == EPIPE) /* it had nothing left to do, and has ended */
+        return false;
     /* A front that does not read its orders is as good as dead; its pidfd brings the rest. */
     log_event(&s->log, LOG_ERROR, "front_unreachable", LOG_I("pid", f->child.pid), LOG_S("why", strerror(errno)));
     (void)child_signal(&f->child, SIGKILL, 0);

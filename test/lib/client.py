@@ -81,6 +81,8 @@ class Response:
         assert fields["code"] == code, fields
         for name in ("title", "detail"):
             assert isinstance(fields[name], str) and fields[name], f"{name} is missing in {fields}"
+        if code == "forbidden":
+            assert isinstance(fields.get("what"), str) and fields["what"], fields
         if status == 503:
             assert int(self.headers["Retry-After"]) >= 1
         if "Bulkhead-Query-Id" in self.headers:

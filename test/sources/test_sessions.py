@@ -355,7 +355,7 @@ class TestLimits:
 
     def test_no_sessions_at_all(self, start):
         server = start(set={"session.max": 0})
-        open_session(server.client).problem(403, "forbidden")
+        assert open_session(server.client).problem(403, "forbidden")["what"] == "session"
 
     def test_its_own_memory_limit(self, start):
         server = start(set={"session.max": 1, "session.memory_limit": "200MB", "pool.memory_limit": "64MB"})
