@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #define BACKLOG 1024
@@ -53,11 +54,17 @@ bool listen_is_loopback(const char *listen)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-/* A socket file that nobody answers on is what a killed server left; one that answers is another server's. */
+/* A socket file that nobody answers on is what a killed server left; one that answers is another server's. What is no socket is somebody's, though
+ * nobody answers there either. */
 static bool clear_socket_file(const char *path)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    struct stat st;
     strcpy(sa.sun_path, path);
+    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        errno = EEXIST;
+        return false;
+    }
     auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0 && errno == ECONNREFUSED)
         return unlink(path) == 0;
@@ -75,12 +82,26 @@ static int open_unix(struct supervisor *s, const char *path, struct error *err)
     int r = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&sa, sizeof sa);
     if (r < 0 && errno == EADDRINUSE && clear_socket_file(path))
         r = bind(fd, (struct sockaddr *)&sa, sizeof sa);
-    if (r < 0 || listen(fd, BACKLOG) < 0)
+    if (r < 0 && errno == EEXIST)
+        return error_set(err, ERR_UNAVAILABLE, "cannot listen on unix:%s: there is something that is no socket; it stays as it is", path);
+    struct stat st;
+    if (r < 0 || listen(fd, BACKLOG) < 0 || lstat(path, &st) < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot listen on unix:%s: %s", path, strerror(errno));
     s->socket_path = strdup(path);
+    s->socket_inode = st.st_ino;
     snprintf(s->address, sizeof s->address, "unix:%s", path);
     s->listen_fds[s->listen_count++] = take_fd(&fd);
     return 0;
+}
+
+void listen_clean_up(struct supervisor *s)
+{
+    struct stat st;
+    if (s->socket_path && lstat(s->socket_path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == s->socket_inode)
+        unlink(s->socket_path);
+    free(s->socket_path);
+    for (int i = 0; i < s->listen_count; i++)
+        close(s->listen_fds[i]);
 }
 
 static void note_address(struct supervisor *s, int fd)

@@ -211,11 +211,7 @@ static void clean_up(struct supervisor *s)
     scratch_close(&s->scratch);
     scratch_close(&s->spool);
     fd_close_p(&s->spool_fd);
-    if (s->socket_path)
-        unlink(s->socket_path);
-    free(s->socket_path);
-    for (int i = 0; i < s->listen_count; i++)
-        close(s->listen_fds[i]);
+    listen_clean_up(s);
     for (size_t i = 0; i < sizeof s->signals / sizeof s->signals[0]; i++)
         if (s->signals[i])
             event_free(s->signals[i]);

@@ -152,7 +152,8 @@ struct supervisor {
     int listen_fds[16];
     int listen_count;
     char address[300];       /* as clients reach it: ADDR:PORT or unix:/path */
-    char *socket_path;       /* to be removed at the end; NULL */
+    char *socket_path;       /* to be removed at the end, if it is still ours; NULL */
+    ino_t socket_inode;
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
     struct key_source keys;
@@ -209,6 +210,7 @@ void backoff_start(struct supervisor *s, struct backoff *b, event_callback_fn fn
 
 /* listen.c: 0; -1 with *err (the address can't be served). */
 int listen_open(struct supervisor *s, struct error *err);
+void listen_clean_up(struct supervisor *s);
 /* True for 127.0.0.0/8, ::1, localhost and unix sockets. */
 bool listen_is_loopback(const char *listen);
 

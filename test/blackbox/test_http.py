@@ -316,6 +316,29 @@ class TestListening:
         server.stop()
         assert not path.exists(), "the socket file is left"
 
+    def test_what_is_no_socket_stays_as_it_is(self, items, tmp_path):
+        """Nobody answers on a file either."""
+        from lib.server import run_cli
+        path, link = tmp_path / "precious", tmp_path / "link"
+        path.write_text("precious")
+        link.symlink_to(path)
+        for name in (path, link):
+            result = run_cli("serve", items, "--listen", f"unix:{name}")
+            assert result.returncode == 1 and "no socket" in result.stderr, result
+        assert path.read_text() == "precious" and link.is_symlink()
+
+    def test_what_a_killed_server_left_is_replaced_and_another_s_socket_is_not_removed(self, start, tmp_path):
+        path = tmp_path / "bulkhead.sock"
+        first = start(listen=f"unix:{path}")
+        path.unlink()
+        second = start(listen=f"unix:{path}")
+        first.stop()
+        assert second.client.rows("SELECT 1") == [[1]], "the first server took the second one's socket with it"
+        second.stop()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(path))
+        assert start(listen=f"unix:{path}").client.rows("SELECT 1") == [[1]]
+
     def test_ipv6_loopback(self, start):
         try:
             with socket.socket(socket.AF_INET6) as s:
