@@ -113,6 +113,7 @@ void registry_drop(struct registry *r, struct record *rec)
     *(rec->older ? &rec->older->newer : &r->oldest) = rec->newer;
     r->count--;
     free(rec->detail);
+    free(rec->what);
     free(rec->destination);
     free(rec);
 }
@@ -243,6 +244,10 @@ void record_set_error(struct record *rec, const struct error *err)
     snprintf(rec->source, sizeof rec->source, "%.*s", (int)sizeof err->source, err->source);
     memcpy(rec->error_type, err->error_type, sizeof rec->error_type);
     rec->error_type[sizeof rec->error_type - 1] = 0;
+    free(rec->what);
+    rec->what = NULL;
+    if (err->code == ERR_FORBIDDEN && err->what[0])
+        CHECK(rec->what = strndup(err->what, sizeof err->what));
     free(rec->detail);
     rec->detail = NULL;
     size_t len = cut(err->detail, strnlen(err->detail, sizeof err->detail), RECORD_DETAIL_BYTES);
@@ -291,6 +296,8 @@ static void put_error(struct buf *b, const struct record *rec)
 {
     if (rec->detail)
         put_name(b, "detail", rec->detail);
+    if (rec->what)
+        put_name(b, "what", rec->what);
     if (rec->error_type[0])
         put_name(b, "error_type", rec->error_type);
     if (rec->position > 0)

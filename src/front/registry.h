@@ -37,6 +37,7 @@ struct record {
     char source[SOURCE_NAME_BYTES]; /* source_error */
     int64_t limit_ms, limit_bytes;
     char *detail;              /* owned; of the error; NULL: none */
+    char *what;                /* owned; of a refusal: what is forbidden; NULL: none */
     char *destination;         /* owned; of an export: its source, a NUL, its path; NULL: none */
     int64_t submitted_ms;      /* wall clock */
     int64_t queue_us, exec_us; /* so far, or in all */

@@ -129,6 +129,7 @@ void results_explain(const struct record *rec, struct error *ret)
         ret->limit_ms = rec->limit_ms;
         ret->limit_bytes = rec->limit_bytes;
         snprintf(ret->source, sizeof ret->source, "%s", rec->source);
+        snprintf(ret->what, sizeof ret->what, "%s", rec->what ? rec->what : "");
         memcpy(ret->error_type, rec->error_type, sizeof ret->error_type);
     }
 }

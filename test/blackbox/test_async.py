@@ -137,8 +137,8 @@ class TestFailures:
 
     def test_what_is_forbidden_fails_as_that(self, client):
         query_id = start(client, "DROP TABLE items")
-        wait_over(client, query_id)
-        fetch(client, query_id).problem(403, "forbidden")
+        assert wait_over(client, query_id)["what"] == "DROP statement"
+        assert fetch(client, query_id).problem(403, "forbidden")["what"] == "DROP statement"
 
     def test_before_its_end_there_is_no_result(self, server, client):
         query_id = start(client, CROSS_JOIN, timeout="60s")
