@@ -160,11 +160,30 @@ static void parse_plain(struct parsed *p, const char *message)
     p->text = mark + strlen(" Error: ");
 }
 
+/* What a source's server said may stand there as it came, and the parser of JSON takes no byte that is not UTF-8. The caller's. */
+static char *in_utf8(const char *text)
+{
+    size_t len = strlen(text);
+    char *copy = strdup(text);
+    CHECK(copy);
+    for (size_t i = 0, n; i < len; i += n) {
+        for (n = 1; n < 4 && i + n < len && !utf8_valid(text + i, n); n++)
+            ;
+        if (!utf8_valid(text + i, n)) {
+            copy[i] = '?';
+            n = 1;
+        }
+    }
+    return copy;
+}
+
 static void parse_json(struct parsed *p)
 {
     if (p->text[0] != '{')
         return;
-    json_t *json = json_loads(p->text, JSON_REJECT_DUPLICATES, NULL);
+    char *text_of_json = in_utf8(p->text);
+    json_t *json = json_loads(text_of_json, JSON_REJECT_DUPLICATES, NULL);
+    free(text_of_json);
     const char *class = json_string_value(json_object_get(json, "exception_type"));
     const char *text = json_string_value(json_object_get(json, "exception_message"));
     if (!class || !text) {

@@ -51,6 +51,19 @@ static void an_error_inside_of_another_is_the_one_that_counts(void **state)
     assert_string_equal(err.detail, "no more");
 }
 
+static void bytes_that_are_no_text_do_not_hide_what_is_one(void **state)
+{
+    (void)state;
+    static struct failure_hide h;
+    failure_hide_noise(&h, " at \"options='-c x'\"");
+    const struct failure_context ctx = {.hide = &h};
+    struct error err;
+    failure_from_message(&err, "{\"exception_type\":\"IO\",\"exception_message\":\"Unable at \\\"options='-c x'\\\": \xc3\xa4 \xff\xe2\x82 \xf0\x9f\x98\x80\xc3\"}", 0,
+                         &ctx);
+    assert_string_equal(err.detail, "IO Error: Unable: \xc3\xa4 ??? \xf0\x9f\x98\x80?");
+    failure_hide_free(&h);
+}
+
 static void advice_for_the_engines_developers_is_left_out(void **state)
 {
     (void)state;
@@ -64,6 +77,6 @@ static void advice_for_the_engines_developers_is_left_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_secret_of_every_source_is_hidden), cmocka_unit_test(an_error_inside_of_another_is_the_one_that_counts),
-                                       cmocka_unit_test(advice_for_the_engines_developers_is_left_out)};
+                                       cmocka_unit_test(bytes_that_are_no_text_do_not_hide_what_is_one), cmocka_unit_test(advice_for_the_engines_developers_is_left_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
