@@ -12,7 +12,7 @@
 /* Measured on the prototype (ARCHITECTURE.md section 2): more than 1 MB gains nothing. A power of two and a multiple of the page. */
 #define RING_BYTES ((size_t)1 << 20)
 
-#define RING_EARLY_SLOTS 2
+#define RING_EARLY_SLOTS 4
 #define RING_EARLY_BYTES ((size_t)32768)
 
 struct ring_shared {
@@ -24,7 +24,7 @@ struct ring_shared {
     /* Written by the front. */
     _Alignas(64) _Atomic uint64_t consumed;
     /* Written by both. */
-    _Alignas(64) _Atomic uint64_t early; /* an order that the worker may take up next (link/early.h); 0: none */
+    _Alignas(64) _Atomic uint32_t early[RING_EARLY_SLOTS]; /* the jobs of orders that the worker may take up next (link/early.h); 0: none */
 };
 
 struct ring {

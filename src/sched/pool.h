@@ -3,6 +3,7 @@
 #pragma once
 #include "core/log.h"
 #include "link/control.h"
+#include "link/early.h"
 #include "link/ring.h"
 #include "sched/job.h"
 #include <event2/event.h>
@@ -26,9 +27,9 @@ struct pool_worker {
     struct ring ring;
     struct ring_reader reader;
     struct job *job; /* while BUSY, DRAINING, and LOST in the middle of a job */
-    struct job *early; /* sent early of its turn: the worker may take it up next (pool_early.c); NULL: none */
-    unsigned early_slot, job_slot; /* where it lies; where the one lay that runs, if that was sent early */
-    int64_t early_ns;
+    struct job *early[EARLY_MOST]; /* sent before their turn: the worker may take them up next, in this order (pool_early.c) */
+    unsigned early_count;
+    uint32_t early_put;            /* orders sent early and not had back, ever */
     bool muted; /* its link is not listened to: it runs what was ahead, and the result before is not delivered */
     uint64_t queries;
     int64_t cpu_ns; /* its CPU clock when it was last looked at */

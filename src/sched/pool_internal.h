@@ -52,8 +52,10 @@ void pool_begin(struct pool *p, struct pool_worker *w, struct job *job, int64_t 
 /* pool_early.c */
 /* Sends quick jobs early to workers that are busy with quick ones. */
 void pool_early_dispatch(struct pool *p);
-/* Nothing is early at this worker any more, that job waits again; false: the worker has taken it up. */
+/* Nothing is early at this worker any more, those jobs wait again; false: the worker has taken one up, which stays. */
 bool pool_early_recall(struct pool *p, struct pool_worker *w);
+/* The same for one job, and those behind it. */
+bool pool_early_recall_job(struct pool *p, struct job *job);
 /* Gets one back from whichever worker; false: there is none to be had. */
 bool pool_early_recall_any(struct pool *p);
 /* The worker's job is over, though its END was not read yet: what the ring holds may be the next one's. True until that has its turn. */
@@ -64,7 +66,7 @@ void pool_early_give_up(struct pool *p, struct job *job);
 void pool_early_begin(struct pool *p, struct pool_worker *w);
 /* Its result is delivered as well: what runs has its turn on the link. False: nothing does. */
 bool pool_early_take_turn(struct pool_worker *w);
-/* The worker is dead: its job that waits there waits again; that which runs is returned, without a worker and a place; NULL: none. */
+/* The worker is dead: the jobs that wait there wait again; that which runs is returned, without a worker and a place; NULL: none. */
 struct job *pool_early_of_dead(struct pool *p, struct pool_worker *w);
 /* Gets back what has waited behind a slow job. */
 void pool_early_look(struct pool *p, int64_t now_ns);

@@ -253,7 +253,7 @@ void pool_expire_queue(struct pool *p, int64_t now_ns)
 {
     struct job *job;
     while ((job = p->queue[JOB_INTERACTIVE].head) && now_ns >= job->queue_deadline_ns) {
-        if (job->early_at && !pool_early_recall(p, job->early_at))
+        if (job->early_at && !pool_early_recall_job(p, job))
             return; /* its worker has it */
         struct error err;
         bool own = fair_at_its_limit(p->fair, job);

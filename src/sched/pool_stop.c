@@ -74,7 +74,7 @@ void pool_cancel(struct pool *p, struct job *job, enum stop_reason reason)
         job->stop_reason = reason;
     if (job->state == JOB_QUEUED) {
         struct error err;
-        if (job->early_at && !pool_early_recall(p, job->early_at))
+        if (job->early_at && !pool_early_recall_job(p, job))
             return; /* its worker has it: it is stopped as soon as that is heard of */
         pool_stopped_error(job, STOP_NONE, &err);
         pool_fail(p, job, &err);

@@ -191,7 +191,7 @@ static void on_end(struct pool_worker *w, const struct link_end *m)
     if (m->spent || w->spooled)
         pool_worker_doom(w, m->spent ? DEATH_SPENT : DEATH_RETIRED);
     job->events->end(job);
-    if (w->early && w->state == POOL_DRAINING && !w->muted) {
+    if (w->early_count && w->state == POOL_DRAINING && !w->muted) {
         w->muted = true;
         event_del(w->event);
     }
@@ -374,7 +374,7 @@ void pool_died(struct pool *p, const struct control_died *m)
 
 void pool_give_room(struct pool_worker *w, uint32_t job, size_t n)
 {
-    bool writes = w->state == POOL_BUSY || w->early;
+    bool writes = w->state == POOL_BUSY || w->early_count;
     if (n && ring_reader_consume(&w->reader, n) && writes) {
         struct link_space m = {.type = LINK_SPACE, .job = job};
         /* A full queue holds a doorbell already; a broken link is found by its event. */

@@ -95,7 +95,8 @@ static int run_job(struct worker *w, const struct order *o, const struct early *
     worker_set_job(w, 0);
     fault_point("answer");
     /* Before the END, which the front runs at: it would have it back. A spent engine serves nobody. */
-    *next = engine_is_spent(w->engine) ? NULL : early_take(&w->ring);
+    *next = engine_is_spent(w->engine) ? NULL : early_take(&w->ring, w->early);
+    w->early += *next != NULL;
     int sent = answer(w, &r, failed, &err);
     result_writer_free(&r);
     stream_free(r.stream);

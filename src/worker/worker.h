@@ -60,6 +60,7 @@ struct worker {
     int wake_fd; /* eventfd: the job was interrupted while it waited for room */
     struct ring ring;
     uint64_t produced; /* the ring's position behind the last byte written */
+    uint32_t early;    /* orders sent early that were taken up */
     struct coding *codings[CODING_COUNT]; /* made when first asked for */
     struct engine *engine; /* a writer's goes before the process does, under job_lock */
 

@@ -172,7 +172,8 @@ static long ring_field(const char *name, const char *value)
     else if (strcmp(name, "waiting") == 0)
         atomic_store(&s->waiting, (uint32_t)v);
     else if (strcmp(name, "early") == 0)
-        atomic_store(&s->early, v);
+        for (int i = 0; i < RING_EARLY_SLOTS; i++)
+            atomic_store(&s->early[i], (uint32_t)v);
     else
         atomic_store(&s->taken, (uint32_t)v);
     return 0;

@@ -4,9 +4,12 @@
 
 #include "link/early.h"
 
+static uint32_t taken[WORKERS_MAX + 1]; /* orders, by worker */
+
 static int world_with_quick_text(void **state)
 {
     setup(state);
+    memset(taken, 0, sizeof taken);
     struct world *w = *state;
     struct pool_options o = {.queue_length = 100, .queue_timeout_ms = 60000, .inline_bytes = 1000};
     pool_set_options(w->pool, &o);
@@ -24,7 +27,21 @@ static struct job *running(struct world *w)
     return j;
 }
 
-static bool is_early(const struct job *j) { return j->state == JOB_QUEUED && j->early_at && j->early_at->early == j; }
+static bool is_early(const struct job *j)
+{
+    bool there = false;
+    for (unsigned i = 0; j->early_at && i < j->early_at->early_count; i++)
+        there |= j->early_at->early[i] == j;
+    return there && j->state == JOB_QUEUED;
+}
+
+/* What is there for the worker; it has it then. */
+static const struct early *peek(struct world *w, uint32_t id)
+{
+    const struct early *e = early_take(&w->worker[id].ring, taken[id]);
+    taken[id] += e != NULL;
+    return e;
+}
 
 static void deliver(struct world *w, struct job *j)
 {
@@ -44,7 +61,7 @@ static void fail_in_queue(struct world *w, struct job *j)
 /* The worker takes it up, as the real one does with its END. */
 static uint32_t take_early(struct world *w, uint32_t id, char letter)
 {
-    const struct early *e = early_take(&w->worker[id].ring);
+    const struct early *e = peek(w, id);
     assert_non_null(e);
     union link_message m = {.run = e->run};
     assert_true(link_check(&m, sizeof m.run, LINK_FRONT, LINK_IDLE));
@@ -58,12 +75,13 @@ static void set_produced(struct world *w, uint64_t n) { atomic_store(&w->worker[
 static void a_quick_job_follows_another_without_a_message(void **state)
 {
     struct world *w = *state;
-    struct job *a = running(w), *b = submit_letter(w, 'q'), *c = submit_letter(w, 'q');
+    struct job *a = running(w), *b = submit_letter(w, 'q'), *c = submit_letter(w, 'q'), *d = submit_letter(w, 'q');
     uint32_t a_id = take(w, 1);
     assert_true(is_early(b));
-    assert_int_equal(c->state, JOB_QUEUED);
-    assert_null(c->early_at); /* one at a time */
-    assert_int_equal(pool_count(w->pool).queued, 2);
+    assert_true(is_early(c));
+    assert_int_equal(d->state, JOB_QUEUED);
+    assert_null(d->early_at); /* two at a time */
+    assert_int_equal(pool_count(w->pool).queued, 3);
     uint32_t b_id = take_early(w, 1, 'q');
     assert_int_equal(b_id, b->id);
     say_end(w, 1, a_id, 0, 1);
@@ -75,11 +93,17 @@ static void a_quick_job_follows_another_without_a_message(void **state)
     assert_true(runs_on(b, 1));
     assert_false(has_order(w, 1));
     assert_true(is_early(c));
+    assert_true(is_early(d));
     assert_int_equal(take_early(w, 1, 'q'), c->id);
-    say_end(w, 1, b_id, 0, 1);
+    assert_int_equal(take_early(w, 1, 'q'), d->id);
+    say_end(w, 1, b_id, 0, 1); /* the front is late */
+    assert_true(is_early(d));
     deliver(w, b);
     say_end(w, 1, c->id, 0, 1);
     deliver(w, c);
+    assert_true(runs_on(d, 1));
+    say_end(w, 1, d->id, 0, 1);
+    deliver(w, d);
     assert_int_equal(pool_count(w->pool).idle, 1);
     assert_int_equal(w->replaced_count, 0);
 }
@@ -92,10 +116,54 @@ static void what_the_worker_did_not_take_is_sent_as_ever(void **state)
     say_end(w, 1, take(w, 1), 0, 1);
     assert_int_equal(b->state, JOB_QUEUED);
     assert_null(b->early_at);
-    assert_null(early_take(&w->worker[1].ring));
+    assert_null(peek(w, 1));
     deliver(w, a);
     assert_true(runs_on(b, 1));
     finish_after(w, b, 1);
+}
+
+static void the_order_is_kept_when_both_are_had_back(void **state)
+{
+    struct world *w = *state;
+    struct job *a = running(w), *b = submit_letter(w, 'q'), *c = submit_letter(w, 'q'), *d = submit_letter(w, 'q');
+    fail_in_queue(w, b); /* c behind it comes back as well */
+    assert_null(c->early_at);
+    say_end(w, 1, take(w, 1), 0, 1);
+    deliver(w, a);
+    assert_true(runs_on(c, 1));
+    assert_int_equal(take(w, 1), c->id);
+    assert_true(is_early(d));
+    assert_int_equal(take_early(w, 1, 'q'), d->id);
+    say_end(w, 1, c->id, 0, 1);
+    deliver(w, c);
+    say_end(w, 1, d->id, 0, 1);
+    deliver(w, d);
+    assert_int_equal(w->replaced_count, 0);
+}
+
+static void the_last_is_had_back_though_the_first_is_taken(void **state)
+{
+    struct world *w = *state;
+    struct job *a = running(w), *b = submit_letter(w, 'q'), *c = submit_letter(w, 'q');
+    uint32_t a_id = take(w, 1);
+    take_early(w, 1, 'q');
+    add_worker(w, 2);
+    assert_true(runs_on(c, 2));
+    assert_null(peek(w, 1));
+    say_end(w, 1, a_id, 0, 1);
+    deliver(w, a);
+    assert_true(runs_on(b, 1));
+    b->started_ns = clock_now_ns() + 3600 * NS_PER_S;
+    c->started_ns = b->started_ns;
+    struct job *d = submit_letter(w, 'q'), *e = submit_letter(w, 'q');
+    assert_true(is_early(d));
+    assert_true(is_early(e));
+    assert_true(d->early_at != e->early_at); /* one for each first */
+    fail_in_queue(w, d);
+    fail_in_queue(w, e);
+    say_end(w, 1, b->id, 0, 1);
+    deliver(w, b);
+    finish_after(w, c, 1);
 }
 
 static void another_worker_that_gets_free_takes_it_over(void **state)
@@ -105,7 +173,7 @@ static void another_worker_that_gets_free_takes_it_over(void **state)
     assert_true(is_early(b));
     add_worker(w, 2);
     assert_true(runs_on(b, 2));
-    assert_null(early_take(&w->worker[1].ring));
+    assert_null(peek(w, 1));
     finish_after(w, b, 1);
     finish_after(w, a, 1);
 }
@@ -140,7 +208,7 @@ static void the_statement_of_the_job_that_runs_is_not_written_over(void **state)
     finish_after(w, submit_letter(w, 'r'), 1); /* quick as well */
     struct job *a = running(w), *b = submit_letter(w, 'r');
     uint32_t a_id = take(w, 1);
-    const struct early *of_b = early_take(&w->worker[1].ring);
+    const struct early *of_b = peek(w, 1);
     say_end(w, 1, a_id, 0, 1);
     deliver(w, a);
     b->started_ns = clock_now_ns() + 3600 * NS_PER_S;
@@ -161,7 +229,7 @@ static void it_is_cancelled_like_one_that_waits_until_it_is_taken(void **state)
     uint32_t a_id = take(w, 1);
     assert_true(is_early(b));
     fail_in_queue(w, b);
-    assert_null(early_take(&w->worker[1].ring));
+    assert_null(peek(w, 1));
     b = submit_letter(w, 'q');
     take_early(w, 1, 'q');
     pool_cancel(w->pool, b, STOP_FOR_CANCEL);
@@ -183,7 +251,8 @@ static void it_is_had_back_from_behind_a_slow_one(void **state)
     struct job *a = running(w), *b = submit_letter(w, 'q');
     pool_tick(w->pool, clock_now_ns(), NS_PER_S);
     assert_true(is_early(b));
-    pool_tick(w->pool, clock_now_ns() + NS_PER_S, NS_PER_S);
+    a->started_ns = clock_now_ns() - NS_PER_S;
+    pool_tick(w->pool, clock_now_ns(), NS_PER_S);
     assert_int_equal(b->state, JOB_QUEUED);
     assert_null(b->early_at);
     assert_int_equal(pool_count(w->pool).queued, 1);
@@ -300,7 +369,7 @@ static void a_worker_that_goes_gives_it_back(void **state)
     assert_true(is_early(b));
     pool_retire(w->pool, 1);
     assert_null(b->early_at);
-    assert_null(early_take(&w->worker[1].ring));
+    assert_null(peek(w, 1));
     struct job *c = submit_letter(w, 'q');
     assert_null(c->early_at);
     finish_after(w, a, 1);
@@ -383,7 +452,8 @@ static void a_worker_that_scribbles_over_the_order_is_at_fault(void **state)
     struct job *a = running(w), *b = submit_letter(w, 'q');
     uint32_t a_id = take(w, 1);
     assert_true(is_early(b));
-    atomic_store(&w->worker[1].ring.shared->early, UINT64_MAX);
+    for (int i = 0; i < RING_EARLY_SLOTS; i++)
+        atomic_store(&w->worker[1].ring.shared->early[i], UINT32_MAX);
     say_end(w, 1, a_id, 0, 1);
     deliver(w, a);
     assert_true(runs_on(b, 1)); /* by its word; its deadline is the supervisor's */
@@ -402,6 +472,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_quick_job_follows_another_without_a_message),
         TEST(what_the_worker_did_not_take_is_sent_as_ever),
+        TEST(the_order_is_kept_when_both_are_had_back),
+        TEST(the_last_is_had_back_though_the_first_is_taken),
         TEST(another_worker_that_gets_free_takes_it_over),
         TEST(only_what_is_quick_goes_and_only_behind_what_is_quick),
         TEST(the_statement_of_the_job_that_runs_is_not_written_over),
