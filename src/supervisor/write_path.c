@@ -361,6 +361,8 @@ void write_path_commit(struct supervisor *s, uint32_t worker)
     bool fit = worker != 0 && worker == p->worker && p->state == WRITE_RUNNING && (w ? w->written : p->written);
     if (fit)
         p->state = WRITE_COMMITTING;
+    if (fit && w && !w->doomed) /* it has said all that it had to: before the next one starts */
+        workers_doom(w, DEATH_RETIRED);
     if (fit && fd_send(p->control_fd, &m, sizeof m, NULL, 0) == 0) {
         arm(s, s->cfg->admin.copy_timeout_ms);
         return;
