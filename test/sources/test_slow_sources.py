@@ -238,3 +238,15 @@ def test_a_source_that_breaks_off_in_the_middle_of_a_scan(start, pg, tmp_path):
                 fields = s.query("SELECT i, repeat(s, 100) FROM (SELECT id AS i, name AS s FROM pgx.public.users)").problem(502, "source_error")
                 assert fields["source"] == "pgx" and "broke off" in fields["detail"], fields
             assert s.rows("FROM kept") == [[42]]
+
+
+def test_no_statement_runs_at_mysql_for_longer_than_any_may_here(start, my, tmp_path):
+    """Whoever has gone: the server itself ends it. Told with the first words of each connection."""
+    my.sql("CREATE FUNCTION analytics.most() RETURNS DOUBLE DETERMINISTIC NO SQL RETURN @@max_statement_time; CREATE VIEW analytics.most_seconds AS SELECT analytics.most() AS s")
+    try:
+        my.sql("GRANT EXECUTE ON FUNCTION analytics.most TO reader")
+        server = start(set={**Sources(tmp_path).mysql("my1", my).settings, "limits.timeout_max": "12500ms", "limits.timeout": "5s"})
+        assert server.client.rows("SELECT s FROM my1.analytics.most_seconds", sources=["my1"]) == [[12.5]]
+    finally:
+        my.drop_connections()
+        my.sql("DROP VIEW analytics.most_seconds; DROP FUNCTION analytics.most")
