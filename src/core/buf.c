@@ -89,14 +89,6 @@ static const char *escape(const char *s, size_t n, char space[8])
     return space;
 }
 
-static size_t valid_character(const char *s, size_t left)
-{
-    for (size_t n = 1; n <= 4 && n <= left; n++)
-        if (utf8_valid(s, n))
-            return n;
-    return 0;
-}
-
 static bool put_string(struct buf *b, const char *text, size_t len)
 {
     char space[8];
@@ -111,7 +103,7 @@ static bool put_string(struct buf *b, const char *text, size_t len)
             i++;
             continue;
         }
-        size_t n = c < 0x80 ? 1 : valid_character(text + i, len - i);
+        size_t n = utf8_character(text + i, len - i);
         const char *other = n == 0 ? "\xEF\xBF\xBD" : escape(text + i, n, space);
         if (other) {
             ok = buf_append(b, text + plain, i - plain) && buf_puts(b, other);

@@ -43,18 +43,34 @@ const char *error_stopped_by(const struct error *err)
     return err->stopped_by == STOP_NONE ? NULL : stop_stage_text(err->stopped_by);
 }
 
-int error_set(struct error *err, enum error_code code, const char *format, ...)
+/* *err is written last: one of the arguments may be a text inside it. */
+static int set(struct error *err, enum error_code code, const char *what, const char *format, va_list args)
 {
-    /* One of the arguments may be a text inside *err. */
     struct error e = {.code = code};
-    va_list args;
-    va_start(args, format);
     int n = vsnprintf(e.detail, sizeof e.detail, format, args);
-    va_end(args);
     if (n >= (int)sizeof e.detail)
         e.detail[utf8_cut(e.detail, sizeof e.detail - 1)] = 0;
+    snprintf(e.what, sizeof e.what, "%s", what);
     *err = e;
     return -1;
+}
+
+int error_set(struct error *err, enum error_code code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int r = set(err, code, "", format, args);
+    va_end(args);
+    return r;
+}
+
+int error_forbid(struct error *err, const char *what, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int r = set(err, ERR_FORBIDDEN, what, format, args);
+    va_end(args);
+    return r;
 }
 
 void error_hint(struct error *err, const char *hint)

@@ -33,6 +33,9 @@ struct error {
 /* Clears *err and fills in code and detail (printf's rules; a longer text is cut between two characters). Always returns -1. */
 int error_set(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* The same for ERR_FORBIDDEN, with what is refused. */
+int error_forbid(struct error *err, const char *what, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* Puts a hint behind the detail, as far as there is room. */
 void error_hint(struct error *err, const char *hint);
 const char *error_text(enum error_code code);  /* "sql_error" */

@@ -220,19 +220,14 @@ static int read_writable(const char *text, struct source *s, struct error *err)
 int source_check_export(const struct source *s, const char *path, struct error *err)
 {
     size_t len = strlen(path), below = strlen(s->writable_below);
-    if (!s->writable) {
-        error_set(err, ERR_FORBIDDEN, "nothing may be written to the source '%s': it has no writable_prefix", s->name);
-        snprintf(err->what, sizeof err->what, "export");
-        return -1;
-    }
+    if (!s->writable)
+        return error_forbid(err, "export", "nothing may be written to the source '%s': it has no writable_prefix", s->name);
     if (len == 0 || len >= EXPORT_PATH_BYTES || !is_plain_path(path, path + len) || (s->type == SOURCE_IS_s3 && !plain(path, "/._=-")))
         return error_set(err, ERR_BAD_REQUEST, "destination.path is a file's path within the source: no part of it may be empty, . or .., and (s3) it is made of "
                                                "letters, digits and . _ = - /");
     if (strncmp(path, s->writable_below, below) == 0 && len > below)
         return 0;
-    error_set(err, ERR_FORBIDDEN, "results may be written below '%s' of the source '%s' only", s->writable_below, s->name);
-    snprintf(err->what, sizeof err->what, "export");
-    return -1;
+    return error_forbid(err, "export", "results may be written below '%s' of the source '%s' only", s->writable_below, s->name);
 }
 
 static int read_path(struct source *s, struct error *err)

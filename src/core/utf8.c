@@ -4,14 +4,15 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Length of the character that starts here, 0 when it is no character (table 3-7 of the Unicode standard). */
-static size_t character(const uint8_t *s, size_t left)
+/* Table 3-7 of the Unicode standard. */
+size_t utf8_character(const char *text, size_t len)
 {
+    const uint8_t *s = (const uint8_t *)text;
     uint8_t c = s[0], low = 0x80, high = 0xBF;
-    size_t len = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
-    if (len < 2)
-        return len;
-    if (len > left)
+    size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    if (n < 2)
+        return n;
+    if (n > len)
         return 0;
     if (c == 0xE0)
         low = 0xA0;
@@ -23,26 +24,25 @@ static size_t character(const uint8_t *s, size_t left)
         high = 0x8F;
     if (s[1] < low || s[1] > high)
         return 0;
-    for (size_t i = 2; i < len; i++)
+    for (size_t i = 2; i < n; i++)
         if ((s[i] & 0xC0) != 0x80)
             return 0;
-    return len;
+    return n;
 }
 
 bool utf8_valid(const char *text, size_t len)
 {
-    const uint8_t *s = (const uint8_t *)text;
     size_t i = 0;
     while (i < len) {
         uint64_t eight;
         if (len - i >= sizeof eight) { /* most text is ASCII */
-            memcpy(&eight, s + i, sizeof eight);
+            memcpy(&eight, text + i, sizeof eight);
             if ((eight & 0x8080808080808080u) == 0) {
                 i += sizeof eight;
                 continue;
             }
         }
-        size_t n = character(s + i, len - i);
+        size_t n = utf8_character(text + i, len - i);
         if (n == 0)
             return false;
         i += n;

@@ -4,5 +4,7 @@
 #include <stddef.h>
 
 bool utf8_valid(const char *text, size_t len);
+/* Length of the character that begins `text`, which has len bytes, 1 at least; 0: it begins with none. */
+size_t utf8_character(const char *text, size_t len);
 /* The longest prefix of at most `max` bytes that does not end inside a character. `text` has max bytes or ends with a NUL before. */
 size_t utf8_cut(const char *text, size_t max);

@@ -8,9 +8,7 @@
 
 static int forbidden(struct error *err, const char *what, const char *detail)
 {
-    error_set(err, ERR_FORBIDDEN, "%s refused: %s", what, detail);
-    snprintf(err->what, sizeof err->what, "%s", what);
-    return -1;
+    return error_forbid(err, what, "%s refused: %s", what, detail);
 }
 
 /* What to do instead of a statement of this kind. */

@@ -51,8 +51,7 @@ static int prepare_own(struct engine *e, struct session_statement *s, duckdb_pre
     } else if (duckdb_prepare_extracted_statement(e->con, all, 0, &one) != DuckDBSuccess) {
         rc = accept_engine_failed(e, duckdb_prepare_error(one), len, err);
     } else if (duckdb_prepared_statement_type(one) != type_of(s->verb)) {
-        rc = error_set(err, ERR_FORBIDDEN, "the engine takes this statement for another one than it looks like");
-        strcpy(err->what, "statement");
+        rc = error_forbid(err, "statement", "the engine takes this statement for another one than it looks like");
     }
     duckdb_destroy_extracted(&all);
     if (rc == 0)

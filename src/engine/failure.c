@@ -166,13 +166,10 @@ static char *in_utf8(const char *text)
     size_t len = strlen(text);
     char *copy = strdup(text);
     CHECK(copy);
-    for (size_t i = 0, n; i < len; i += n) {
-        for (n = 1; n < 4 && i + n < len && !utf8_valid(text + i, n); n++)
-            ;
-        if (!utf8_valid(text + i, n)) {
+    for (size_t i = 0, n; i < len; i += n ? n : 1) {
+        n = utf8_character(text + i, len - i);
+        if (n == 0)
             copy[i] = '?';
-            n = 1;
-        }
     }
     return copy;
 }

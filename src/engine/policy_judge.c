@@ -13,9 +13,7 @@ int policy_refuse(struct error *err, const char *kind, struct span name, const c
     int room = (int)sizeof what - (int)strlen(kind) - 2;
     int len = name.len < (size_t)room ? (int)name.len : room;
     snprintf(what, sizeof what, "%s%s%.*s", kind, name.len ? " " : "", len, name.at);
-    error_set(err, ERR_FORBIDDEN, "%s refused: %s%s%s", what, reason, way ? "; instead: " : "", way ? way : "");
-    snprintf(err->what, sizeof err->what, "%s", what);
-    return -1;
+    return error_forbid(err, what, "%s refused: %s%s%s", what, reason, way ? "; instead: " : "", way ? way : "");
 }
 
 /* Where in the client's own text; inside of another text positions mean nothing to it. */

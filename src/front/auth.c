@@ -138,11 +138,9 @@ int auth_check(struct front *f, struct exchange *x, enum key_role needed, bool k
     }
     if (c.role < needed && !(a->keyless && keyless_ok)) {
         log_failure(f, AUTH_ROLE, &c.address, c.tenant->name);
-        error_set(err, ERR_FORBIDDEN, a->keyless ? "this needs the role %s; without a key file callers are %s (server.keyless_admin)"
-                                                 : "this needs a key with the role %s or above; this key is %s",
-                  key_role_text(needed), key_role_text(c.role));
-        strcpy(err->what, "role");
-        return -1;
+        return error_forbid(err, "role", a->keyless ? "this needs the role %s; without a key file callers are %s (server.keyless_admin)"
+                                                    : "this needs a key with the role %s or above; this key is %s",
+                            key_role_text(needed), key_role_text(c.role));
     }
     c.key = c.tenant->name;
     c.sees_all = a->keyless || c.role == ROLE_ADMIN;

@@ -50,19 +50,13 @@ static void name_in_directory(const struct query *q, struct query_request *r)
 int export_check(struct query *q, struct query_request *r, struct error *err)
 {
     struct source s;
-    if (caller_of(q->f, q->x).role < ROLE_ANALYST) {
-        error_set(err, ERR_FORBIDDEN, "exports are for keys of the role analyst or admin");
-        snprintf(err->what, sizeof err->what, "export");
-        return -1;
-    }
+    if (caller_of(q->f, q->x).role < ROLE_ANALYST)
+        return error_forbid(err, "export", "exports are for keys of the role analyst or admin");
     if (strlen(r->destination_source) >= SOURCE_NAME_BYTES || sources_allowed(q->f, q->x, r->destination_source, err) < 0 ||
         source_read(sources_find(q->f->cfg, r->destination_source), &s, err) < 0)
         return error_set(err, ERR_NOT_FOUND, "there is no source '%.60s'", r->destination_source);
-    if (s.type != SOURCE_IS_files && s.type != SOURCE_IS_s3) {
-        error_set(err, ERR_FORBIDDEN, "exports go to sources of type files or s3; '%s' is of type %s", s.name, source_type_text(s.type));
-        snprintf(err->what, sizeof err->what, "export");
-        return -1;
-    }
+    if (s.type != SOURCE_IS_files && s.type != SOURCE_IS_s3)
+        return error_forbid(err, "export", "exports go to sources of type files or s3; '%s' is of type %s", s.name, source_type_text(s.type));
     name_in_directory(q, r);
     if (source_check_export(&s, r->destination_path, err) < 0)
         return -1;

@@ -90,11 +90,8 @@ static int absolute_target(struct conn *c, char **target)
     struct host_name h;
     if (!host_name_parse(t, n, &h))
         return bad(c, "The host in the request target is not valid.");
-    if (!host_rules_allow(c->s->rules, &h, c->fd)) {
-        error_set(&c->s->refusal, ERR_FORBIDDEN, "This server does not answer to that host (server.allowed_hosts).");
-        strcpy(c->s->refusal.what, "host");
-        return -1;
-    }
+    if (!host_rules_allow(c->s->rules, &h, c->fd))
+        return error_forbid(&c->s->refusal, "host", "This server does not answer to that host (server.allowed_hosts).");
     if (t[n] != '/')
         t[--n] = '/'; /* the host is not needed any more, and gives its last byte for the path's first */
     *target = t + n;
@@ -124,9 +121,7 @@ static int check_target(struct conn *c)
 
 static int forbid(struct conn *c, const char *what, const char *text)
 {
-    error_set(&c->s->refusal, ERR_FORBIDDEN, "%s", text);
-    strcpy(c->s->refusal.what, what);
-    return -1;
+    return error_forbid(&c->s->refusal, what, "%s", text);
 }
 
 static int check_host_and_origin(struct conn *c)

@@ -317,11 +317,8 @@ void sources_close_lane(struct lane *l)
 int query_place(struct query *q, const struct query_request *r, struct error *err)
 {
     struct front *f = q->f;
-    if ((r->session || r->sources) && caller_of(f, q->x).role < ROLE_ANALYST) {
-        error_set(err, ERR_FORBIDDEN, "sessions and sources are for keys of the role analyst or admin");
-        snprintf(err->what, sizeof err->what, "%s", r->session ? "session" : "sources");
-        return -1;
-    }
+    if ((r->session || r->sources) && caller_of(f, q->x).role < ROLE_ANALYST)
+        return error_forbid(err, r->session ? "session" : "sources", "sessions and sources are for keys of the role analyst or admin");
     if (r->session) {
         struct session *s = lookup(f, q->x, r->session, err);
         /* Its owner's rights were seen to when they changed; this is for an admin in another's session. */

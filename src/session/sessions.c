@@ -206,11 +206,8 @@ static int make_room(struct sessions *all, const struct config *cfg, const char 
     int64_t own = 0;
     for (const struct session *s = all->first; s; s = s->next)
         own += strcmp(s->owner, owner) == 0;
-    if (cfg->session.max == 0) {
-        error_set(err, ERR_FORBIDDEN, "sessions are off ([session] max is 0)");
-        strcpy(err->what, "session");
-        return -1;
-    }
+    if (cfg->session.max == 0)
+        return error_forbid(err, "session", "sessions are off ([session] max is 0)");
     if (own >= cfg->session.max_per_key) {
         error_set(err, ERR_RATE_LIMITED, "%lld sessions are open, the most for one key (max_per_key); end one first", (long long)own);
         err->retry_after_s = 1;

@@ -214,10 +214,8 @@ void dedicated_want(struct supervisor *s, const struct control_want *m)
     while (ok == 0 && source_set_next(m->set, &at, name))
         if (!sources_find(s->cfg, name))
             ok = error_set(&err, ERR_NOT_FOUND, "there is no source '%s'", name);
-    if (ok == 0 && s->dedicated_max == 0 && m->kind != WORKER_KIND_WRITER) {
-        ok = error_set(&err, ERR_FORBIDDEN, "sessions and sources are off ([session] max is 0)");
-        strcpy(err.what, "session");
-    }
+    if (ok == 0 && s->dedicated_max == 0 && m->kind != WORKER_KIND_WRITER)
+        ok = error_forbid(&err, "session", "sessions and sources are off ([session] max is 0)");
     if (ok == 0 && (open >= WANTS_MAX || s->draining))
         ok = error_set(&err, s->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED, s->draining ? "the server is shutting down" : "too many requests wait for a worker of their own");
     if (ok < 0) {

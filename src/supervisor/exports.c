@@ -114,11 +114,8 @@ static int find_source(const struct supervisor *s, const struct control_export *
     const struct config_source *c = sources_find(s->cfg, m->source);
     if (!c || source_read(c, ret, err) < 0)
         return error_set(err, ERR_NOT_FOUND, "there is no source '%s' any more", m->source);
-    if (ret->type != SOURCE_IS_files) {
-        error_set(err, ERR_FORBIDDEN, "the source '%s' is no directory", m->source);
-        strcpy(err->what, "export");
-        return -1;
-    }
+    if (ret->type != SOURCE_IS_files)
+        return error_forbid(err, "export", "the source '%s' is no directory", m->source);
     return source_check_export(ret, m->path, err);
 }
 
