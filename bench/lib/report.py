@@ -4,6 +4,7 @@ import os
 import platform
 import re
 
+from . import machine
 from .subjects import MEMORY_LIMIT, THREADS, WORKERS
 from .targets import REACH, show
 
@@ -247,6 +248,7 @@ def markdown(rec, engine, rounds, scale, deadline_s):
     parts = [
         "# Benchmarks",
         "Written by `make bench`; do not edit. " + machine_facts(engine) + ".",
+        machine.sentence(rec),
         "## What is to be reached",
         "Ratios and delays. Not met is said as it is.",
         markdown_table(("what", "target", "median", "spread", ""), reach_rows(rec)),

@@ -20,8 +20,12 @@
 #define DEPTH_MAX 4 /* a command that ran inside of a server's group may have left its own there */
 #define PROBE_ID 0  /* no worker has it */
 #define PROBE_BYTES (INT64_C(64) << 20)
-/* Weights while workers want every core: the front well above each of them. */
+/* Weights while workers want every core. Version 2, where the server has a group of its own: the front well above each of the workers. Elsewhere
+ * the workers' groups together are beside the front and whoever else is in the group we came from, and niceness weighs nothing between
+ * groups: they get the third that it stands for (spawn.c; kernel/sched/core.c, sched_prio_to_weight). */
 #define MAIN_WEIGHT 1000
+#define WORKERS_WEIGHT 33  /* cpu.weight: of 100 */
+#define WORKERS_SHARES 335 /* cpu.shares: of 1024 */
 
 /* When a process started, in the kernel's ticks: with the pid it names a process for good. 0: there is none of that pid. */
 static unsigned long long start_time(long pid)
@@ -164,6 +168,8 @@ static bool open_v2_at(struct groups *g, const char *own, bool beside, bool cpu,
         struct group_path leaf = group_path(t->base, MAIN);
         if (t->moved)
             (void)group_put_number(leaf.s, "cpu.weight", MAIN_WEIGHT);
+        else
+            (void)group_put_number(t->base, "cpu.weight", WORKERS_WEIGHT);
     }
     return true;
 }
@@ -235,8 +241,10 @@ static void open_cpu(struct groups *g, char own[CGROUP_TREES][PATH_MAX], struct 
 {
     static const struct group_limits l = {.cpus = 1};
     enum cgroup_tree t = CGROUP_V1_CPU;
-    if (g->cpu == CGROUP_TREES && own[t][0] && open_v1(g, t, own[t], log, g->cpu_why))
+    if (g->cpu == CGROUP_TREES && own[t][0] && open_v1(g, t, own[t], log, g->cpu_why)) {
         g->cpu = t;
+        (void)group_put_number(g->tree[t].base, "cpu.shares", WORKERS_SHARES);
+    }
     if (g->cpu != CGROUP_TREES && !works(g, &l, g->cpu, g->cpu_why))
         g->cpu = CGROUP_TREES;
     if (g->cpu == CGROUP_TREES && !g->cpu_why[0])

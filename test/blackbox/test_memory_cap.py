@@ -216,6 +216,24 @@ class TestCores:
             assert share < 1.35, f"{share:.2f} cores"
 
 
+def test_workers_groups_of_cores_weigh_as_little_as_their_niceness(start, items):
+    """Between groups niceness counts for nothing: with the usual weight, workers beside the front would have as much as it."""
+    s = start(items, set={"pool.cpu_cap": 1, "pool.workers": 1})
+    layer(s, "cpu_cap")
+    front, worker = (cgroups.group_of(pid, "cpu") for pid in (s.front_pid, s.worker_pids("pool")[0]))
+    if worker is None or worker == front:
+        pytest.skip("workers have no control groups of cores here")
+
+    def weight(group):  # version 1: of 1024; version 2: of 100
+        return int(cgroups.read(group, "cpu.shares", "cpu.weight"))
+
+    if front.parent == worker.parent:  # version 2, and the server has a group of its own
+        assert weight(front) >= 5 * weight(worker), (front, worker)
+    else:
+        usual = 1024 if (worker / "cpu.shares").exists() else 100
+        assert weight(worker.parent) < 0.4 * usual, worker
+
+
 def proc_share(pid, for_s=2.0):
     """How many cores it uses, by the kernel's clocks."""
     import time
