@@ -122,20 +122,36 @@ static void open_stderr(struct log *log)
     log->fd = STDERR_FILENO;
     if (fstat(STDERR_FILENO, &st) < 0)
         return;
-    log->is_socket = S_ISSOCK(st.st_mode);
     int own = S_ISFIFO(st.st_mode) ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY) : -1;
     if (own >= 0)
         log->fd = own;
+    log->kind = own >= 0 ? LOG_TO_PIPE : S_ISREG(st.st_mode) ? LOG_TO_FILE : S_ISSOCK(st.st_mode) ? LOG_TO_SOCKET : LOG_TO_OTHER;
 }
 
-static bool write_whole(struct log *log, const char *text, size_t len)
+/* A full disk takes a part: what comes later begins a line of its own. */
+static size_t write_file(struct log *log, const char *text, size_t len)
+{
+    if (log->torn && write(log->fd, "\n", 1) != 1)
+        return 0;
+    ssize_t n = write(log->fd, text, len);
+    size_t written = n > 0 ? (size_t)n : 0;
+    log->torn = written > 0 && text[written - 1] != '\n';
+    return written;
+}
+
+/* How many bytes went out: all or none, but for files. */
+static size_t write_lines(struct log *log, const char *text, size_t len)
 {
     if (!log->opened)
         open_stderr(log);
-    if (log->is_socket)
-        return send(log->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+    if (log->kind == LOG_TO_FILE)
+        return write_file(log, text, len);
+    if (log->kind == LOG_TO_SOCKET)
+        return send(log->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len ? len : 0;
     struct pollfd p = {.fd = log->fd, .events = POLLOUT};
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(log->fd, text, len) == (ssize_t)len;
+    if (log->kind == LOG_TO_OTHER && (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)))
+        return 0;
+    return write(log->fd, text, len) == (ssize_t)len ? len : 0;
 }
 
 static size_t count_lines(const char *text, size_t len)
@@ -154,11 +170,12 @@ void log_hold(struct log *log)
     CHECK(log->held);
 }
 
-/* Lines were written or lost; among them perhaps the one that tells of earlier losses. */
-static void book(struct log *log, bool written, bool with_told, const char *lines, size_t len)
+/* Lines go out or are lost; among them perhaps the one that tells of earlier losses. */
+static void put_out(struct log *log, bool with_told, const char *lines, size_t len)
 {
-    if (!written)
-        log->dropped += count_lines(lines, len);
+    size_t written = write_lines(log, lines, len);
+    if (written < len)
+        log->dropped += count_lines(lines + written, len - written);
     else if (with_told)
         log->dropped -= log->told;
     if (with_told)
@@ -170,11 +187,11 @@ void log_flush(struct log *log)
 {
     for (size_t at = 0; at < log->held_bytes;) {
         size_t n = log->held_bytes - at;
-        if (n > LINE_BYTES) {
+        if (n > LINE_BYTES && log->kind != LOG_TO_FILE) {
             const char *end = memrchr(log->held + at, '\n', LINE_BYTES);
             n = (size_t)(end + 1 - (log->held + at)); /* there is one: no line is longer */
         }
-        book(log, write_whole(log, log->held + at, n), log->told && log->told_at >= at && log->told_at < at + n, log->held + at, n);
+        put_out(log, log->told && log->told_at >= at && log->told_at < at + n, log->held + at, n);
         at += n;
     }
     log->held_bytes = 0;
@@ -183,7 +200,7 @@ void log_flush(struct log *log)
 static void emit(struct log *log, enum log_level level, const char *line, size_t len)
 {
     if (!log->held) {
-        book(log, write_whole(log, line, len), log->told > 0, line, len);
+        put_out(log, log->told > 0, line, len);
         return;
     }
     if (log->held_bytes + len > HELD_BYTES)

@@ -9,6 +9,8 @@
 /* The order is that of the configuration key [log] level. */
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_JSON, LOG_TEXT };
+/* What stderr is: decides how lines leave without blocking. */
+enum log_kind { LOG_TO_OTHER, LOG_TO_PIPE, LOG_TO_FILE, LOG_TO_SOCKET };
 
 /* Zeroed but for level, format and role it is ready for use. */
 struct log {
@@ -19,7 +21,8 @@ struct log {
     /* log.c's own. */
     bool opened;
     int fd;             /* a description of stderr of our own, that does not block; or stderr itself */
-    bool is_socket;
+    enum log_kind kind;
+    bool torn;          /* the last that a file took ends within a line */
     char *held;         /* lines that wait for log_flush; NULL: none ever do */
     size_t held_bytes;
     uint64_t told;      /* dropped lines that a line tells of, which begins at told_at in held; 0: none does */

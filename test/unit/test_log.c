@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -162,6 +163,53 @@ static void a_full_socket_too(void **state)
     losses_are_counted(true, true);
 }
 
+/* A disk that is full and has room again, by the limit of a file's size. */
+static void a_full_disk_tears_no_line_that_comes_later(void **state)
+{
+    (void)state;
+    struct log log = {.level = LOG_INFO, .role = "front"};
+    struct rlimit usual, small = {.rlim_cur = 1000};
+    char path[] = "/tmp/log-XXXXXX";
+    struct ends e = {.saved = dup(STDERR_FILENO), .reader = mkstemp(path)};
+    assert_true(e.reader >= 0);
+    unlink(path);
+    dup2(e.reader, STDERR_FILENO);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &usual);
+    small.rlim_max = usual.rlim_max;
+    log_hold(&log);
+    setrlimit(RLIMIT_FSIZE, &small);
+    for (int i = 0; i < 200; i++)
+        log_event(&log, LOG_INFO, "line", LOG_I("n", i));
+    log_flush(&log);
+    setrlimit(RLIMIT_FSIZE, &usual);
+    int64_t dropped = (int64_t)log.dropped;
+    log_event(&log, LOG_INFO, "room again");
+    log_flush(&log);
+    dup2(e.saved, STDERR_FILENO);
+    close(e.saved);
+    char text[4096];
+    ssize_t n = pread(e.reader, text, sizeof text - 1, 0);
+    assert_true(n > 1000);
+    text[n] = 0;
+    int whole = 0;
+    const char *at = text, *last = strstr(text, "\n{\"ts\":");
+    for (const char *next; (next = strstr(last + 1, "\n{\"ts\":")); last = next)
+        ;
+    while (at < text + 1000 && memchr(at, '\n', (size_t)(text + 1000 - at))) {
+        json_decref(parse_line(&at));
+        whole++;
+    }
+    assert_int_equal(whole + dropped, 200);
+    last++;
+    json_t *line = parse_line(&last);
+    assert_string_equal(json_string_value(json_object_get(line, "event")), "room again");
+    assert_int_equal(json_integer_value(json_object_get(line, "dropped_lines")), dropped);
+    json_decref(line);
+    close(e.reader);
+    free(log.held);
+}
+
 static void a_closed_pipe_is_no_end(void **state)
 {
     (void)state;
@@ -233,6 +281,7 @@ int main(void)
         cmocka_unit_test(held_lines_wait_and_urgent_ones_do_not),
         cmocka_unit_test(a_full_pipe_loses_lines_and_tells_how_many),
         cmocka_unit_test(a_full_socket_too),
+        cmocka_unit_test(a_full_disk_tears_no_line_that_comes_later),
         cmocka_unit_test(a_closed_pipe_is_no_end),
         cmocka_unit_test(a_long_text_is_cut_between_characters),
         cmocka_unit_test(a_traceparent_is_read_or_ignored),
