@@ -84,6 +84,15 @@ static int make_file(int directory)
     return take_fd(&fd);
 }
 
+#define NO_DIRECTORY "destination.path: the directory can't be used: %s"
+
+static int no_directory(struct error *err, int error)
+{
+    if (error == ENOENT || error == ENOTDIR)
+        return error_set(err, ERR_NOT_FOUND, NO_DIRECTORY, strerror(error));
+    return error_forbid(err, "export", NO_DIRECTORY, strerror(error));
+}
+
 static int open_export(const struct source *src, const char *path, struct export *e, int *ret_worker_fd, struct error *err)
 {
     const char *slash = strrchr(path, '/');
@@ -93,12 +102,8 @@ static int open_export(const struct source *src, const char *path, struct export
     CHECK(strlen(name) < sizeof e->name); /* source_check_export */
     memcpy(e->name, name, strlen(name) + 1);
     e->directory = open_directory(src, path, slash ? (size_t)(slash - path) : 0);
-    if (e->directory < 0) {
-        error_set(err, errno == ENOENT || errno == ENOTDIR ? ERR_NOT_FOUND : ERR_FORBIDDEN, "destination.path: the directory can't be used: %s",
-                  strerror(errno));
-        strcpy(err->what, "export");
-        return -1;
-    }
+    if (e->directory < 0)
+        return no_directory(err, errno);
     if (fstatat(e->directory, e->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return error_set(err, ERR_CONFLICT, "destination.path: the file is there already, and is not overwritten");
     e->file = make_file(e->directory);

@@ -2,13 +2,12 @@
 culprit's name, counted, the worker unharmed. Then what has to go on working."""
 
 import os
-import socket
-import threading
 
 import pytest
 
 from lib import plain
 from lib.server import ROOT, Server
+from lib.trap import Trap
 from lib.wait import wait_until
 
 EXTENSIONS = ROOT / "build" / "deps" / "extensions"
@@ -206,41 +205,19 @@ class TestPaths:
         assert response.json()["databases"][0]["name"] == "hostile"
 
 
-class Listener:
-    """A TCP port that counts who knocks."""
-
-    def __enter__(self):
-        self.sock = socket.create_server(("127.0.0.1", 0))
-        self.port, self.knocks = self.sock.getsockname()[1], 0
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def _serve(self):
-        while True:
-            try:
-                peer, _ = self.sock.accept()
-            except OSError:
-                return
-            self.knocks += 1
-            peer.close()
-
-    def __exit__(self, *_):
-        self.sock.close()
-
-
 @pytest.mark.skipif(not POSTGRES.exists(), reason="scripts/fetch-deps has not fetched the extensions")
 def test_a_loaded_extension_gives_nobody_the_network(hostile, tmp_path):
-    with Listener() as there, Listener() as here, Server(hostile, set={"database.extensions": str(POSTGRES)}) as s:
+    with Trap() as there, Trap() as here, Server(hostile, set={"database.extensions": str(POSTGRES)}) as s:
         def scan(port):
             return f"FROM postgres_scan('host=127.0.0.1 port={port} connect_timeout=2', 'public', 't')"
 
         assert plain.run(hostile, scan(there.port), directory=tmp_path, extensions=[POSTGRES]).error
-        wait_until(lambda: there.knocks, "plain DuckDB's connection")
+        wait_until(lambda: there.visits, "plain DuckDB's connection")
         refused(s, scan(here.port), "table function postgres_scan")
         refused(s, f"FROM postgres_attach('host=127.0.0.1 port={here.port}')", "table function postgres_attach")
         refused(s, "FROM postgres_execute('pg1', 'COMMIT; INSERT INTO t VALUES (1)')", "table function postgres_execute")
         refused(s, "FROM postgres_query('pg1', 'SELECT 1')", "table function postgres_query")
-        assert here.knocks == 0
+        assert not here.visits
 
 
 class TestTheOperator:
