@@ -70,13 +70,13 @@ static bool set_descriptors(const struct child_spec *spec)
     return true;
 }
 
-static void set_signals(void)
+void child_reset_signals(void)
 {
     struct sigaction sa = {.sa_handler = SIG_DFL};
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGKILL && sig != SIGSTOP)
             (void)sigaction(sig, &sa, NULL);
-    sigset_t none; /* from here on a signal is the child's own affair */
+    sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -104,7 +104,7 @@ static void run_child(const struct child_spec *spec, int report_fd)
         if (value && asprintf(&env[kept], "%s=%s", kept_environment[i], value) > 0)
             kept++;
     }
-    set_signals();
+    child_reset_signals();
     /* A group of its own: a signal to the server's whole group (a terminal, timeout(1), foreman) is the supervisor's alone to answer, by a drain. */
     (void)setpgid(0, 0);
     set_weight(spec);

@@ -33,6 +33,8 @@ struct child_spec {
     int64_t slice_ns;        /* core/slice.h; 0: the scheduler's own */
 };
 
+/* In a new child, before anything else: signals are its own affair from here on, with their default actions. Whoever forks has blocked them all. */
+void child_reset_signals(void);
 /* Forks and execs. 0; -1 with errno (also of what fails in the child, unless that goes to failure_fd). */
 int child_spawn(const struct child_spec *spec, struct child *ret);
 /* Sends a signal; value goes along as siginfo's si_value. -1 with errno ESRCH when it is gone. */

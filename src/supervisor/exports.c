@@ -1,117 +1,140 @@
-/* Exports to sources of type files. The supervisor, which may write where the administrator allowed it, makes a file without a name on the
- * destination's file system and hands it to the front, whose worker fills it; when it is whole, it gets its name, which must not exist. So an export is
- * there as a whole or not at all, the worker sees one descriptor and no directory, and the front can't write anywhere else. What it asks for
- * is checked as hostile. Runs in the supervisor. */
+/* Exports to sources of type files. The supervisor, which may write where the administrator allowed it, has a file without a name made on the
+ * destination's file system (export_step.c) and hands it to the front, whose worker fills it; when it is whole, it gets its name, which must not exist. So an
+ * export is there as a whole or not at all, the worker sees one descriptor and no directory, and the front can't write anywhere else. What it asks
+ * for is checked as hostile. Runs in the supervisor. */
 #include "core/fd.h"
+#include "supervisor/export_step.h"
 #include "supervisor/supervisor_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define EXPORTS_MAX 64
+/* How long a directory may take to answer, in seconds: naming includes that the directory is brought to disk. */
+#define OPEN_S 10
+#define NAME_S 30
+#define RETRY_S 5
 
 struct export {
-    uint32_t id;
-    int file, directory; /* open until it is over */
+    struct supervisor *s;
+    uint32_t id;             /* 0: nobody wants it any more */
+    bool naming;             /* else, with a step: opening */
+    struct export_step step; /* under way where it has events */
+    struct event *end_event, *timer;
+    int file, directory;
     char name[256];
     struct export *next;
 };
 
+static struct export *find(const struct supervisor *s, uint32_t id)
+{
+    struct export *e = s->exports;
+    while (e && e->id != id)
+        e = e->next;
+    return e;
+}
+
 static void export_free(struct export *e)
 {
-    if (!e)
-        return;
+    struct export **at = &e->s->exports;
+    while (*at && *at != e)
+        at = &(*at)->next;
+    if (*at) {
+        *at = e->next;
+        e->s->export_count--;
+    }
+    event_drop(&e->end_event);
+    event_drop(&e->timer);
     fd_close_p(&e->file);
     fd_close_p(&e->directory);
     free(e);
 }
 
-static struct export *take(struct supervisor *s, uint32_t id)
-{
-    for (struct export **at = &s->exports; *at; at = &(*at)->next) {
-        struct export *e = *at;
-        if (e->id != id)
-            continue;
-        *at = e->next;
-        s->export_count--;
-        return e;
-    }
-    return NULL;
-}
-
-static bool is_known(const struct supervisor *s, uint32_t id)
-{
-    const struct export *e = s->exports;
-    while (e && e->id != id)
-        e = e->next;
-    return e != NULL;
-}
-
+/* The export is over: err NULL: it has its name. */
 static void tell(struct supervisor *s, uint32_t id, const struct error *err)
 {
     struct control_export_over m = {.type = CONTROL_EXPORT_OVER, .export = id};
     if (err)
         m.error = *err;
+    if (m.error.code == ERR_UNAVAILABLE)
+        m.error.retry_after_s = RETRY_S;
     (void)front_send(s, &m, NULL, 0);
 }
 
-/* The directory of the path, below the source's own and over no symbolic link. -1 with errno. */
-static int open_directory(const struct source *src, const char *path, size_t len)
+/* With *err, or well. */
+static void end(struct export *e, const struct error *err)
 {
-    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    char below[EXPORT_PATH_BYTES];
-    auto_close int root = open(src->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0 || len == 0)
-        return root < 0 ? -1 : take_fd(&root);
-    snprintf(below, sizeof below, "%.*s", (int)len, path);
-    return (int)syscall(SYS_openat2, root, below, &how, sizeof how);
+    if (e->id)
+        tell(e->s, e->id, err);
+    export_free(e);
 }
 
-/* Whom the directory belongs to, the export belongs to. */
-static int make_file(int directory)
+static void opened(struct export *e, int fds[EXPORT_FDS])
 {
-    struct stat st;
-    auto_close int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0640);
-    if (fd < 0 || fstat(directory, &st) < 0 || (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) < 0))
-        return -1;
-    return take_fd(&fd);
+    struct control_plain m = {.type = CONTROL_EXPORT_OPENED, .flags = e->id};
+    e->file = take_fd(&fds[EXPORT_FILE]);
+    e->directory = take_fd(&fds[EXPORT_DIRECTORY]);
+    if (e->id)
+        (void)front_send(e->s, &m, (const int[2]){e->file, fds[EXPORT_FOR_WORKER]}, 2);
+    else
+        export_free(e);
 }
 
-#define NO_DIRECTORY "destination.path: the directory can't be used: %s"
-
-static int no_directory(struct error *err, int error)
+static void on_step_end(evutil_socket_t fd, short what, void *arg)
 {
-    if (error == ENOENT || error == ENOTDIR)
-        return error_set(err, ERR_NOT_FOUND, NO_DIRECTORY, strerror(error));
-    return error_forbid(err, "export", NO_DIRECTORY, strerror(error));
+    (void)fd;
+    (void)what;
+    struct export *e = arg;
+    struct error err;
+    int fds[EXPORT_FDS];
+    if (!export_step_end(&e->step, fds, &err))
+        return;
+    event_drop(&e->end_event);
+    event_drop(&e->timer);
+    if (err.code != ERR_OK) {
+        end(e, &err);
+    } else if (!e->naming) {
+        opened(e, fds);
+    } else {
+        log_event(&e->s->log, LOG_INFO, "export_named", LOG_I("export", e->id), LOG_S("file", e->name));
+        end(e, NULL);
+    }
+    for (int i = 0; i < EXPORT_FDS; i++)
+        fd_close_p(&fds[i]);
 }
 
-static int open_export(const struct source *src, const char *path, struct export *e, int *ret_worker_fd, struct error *err)
+static void too_late(evutil_socket_t fd, short what, void *arg)
 {
-    const char *slash = strrchr(path, '/');
-    struct stat st;
-    char self[40];
-    const char *name = slash ? slash + 1 : path;
-    CHECK(strlen(name) < sizeof e->name); /* source_check_export */
-    memcpy(e->name, name, strlen(name) + 1);
-    e->directory = open_directory(src, path, slash ? (size_t)(slash - path) : 0);
-    if (e->directory < 0)
-        return no_directory(err, errno);
-    if (fstatat(e->directory, e->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return error_set(err, ERR_CONFLICT, "destination.path: the file is there already, and is not overwritten");
-    e->file = make_file(e->directory);
-    snprintf(self, sizeof self, "/proc/self/fd/%d", e->file);
-    *ret_worker_fd = e->file < 0 ? -1 : open(self, O_WRONLY | O_CLOEXEC);
-    if (*ret_worker_fd < 0)
-        return error_set(err, ERR_UNAVAILABLE, "no file can be made there: %s", strerror(errno));
-    return 0;
+    (void)fd;
+    (void)what;
+    struct export *e = arg;
+    log_event(&e->s->log, LOG_WARN, "export_stuck", LOG_I("export", e->id), LOG_S("step", e->naming ? "name" : "open"),
+              LOG_I("after_s", e->naming ? NAME_S : OPEN_S));
+    export_step_kill(&e->step);
+    /* A process that waits for a disk may not be killed at once, or ever: the client hears of it now. */
+    if (e->id) {
+        struct error err;
+        error_set(&err, ERR_UNAVAILABLE, e->naming ? "the destination's directory does not answer; whether the export got its name there is not known"
+                                                   : "the destination's directory does not answer");
+        tell(e->s, e->id, &err);
+        e->id = 0;
+    }
+}
+
+/* A step has begun, or not (`begun` < 0 with errno). */
+static void await(struct export *e, int begun)
+{
+    struct timeval latest = {.tv_sec = e->naming ? NAME_S : OPEN_S};
+    if (begun < 0) {
+        struct error err;
+        error_set(&err, ERR_UNAVAILABLE, "there can't be a process for the export: %s", strerror(errno));
+        end(e, &err);
+        return;
+    }
+    e->end_event = event_new(e->s->base, e->step.child.pidfd, EV_READ | EV_PERSIST, on_step_end, e);
+    e->timer = evtimer_new(e->s->base, too_late, e);
+    CHECK(e->end_event && e->timer && event_add(e->end_event, NULL) == 0 && evtimer_add(e->timer, &latest) == 0);
 }
 
 static int find_source(const struct supervisor *s, const struct control_export *m, struct source *ret, struct error *err)
@@ -124,65 +147,69 @@ static int find_source(const struct supervisor *s, const struct control_export *
     return source_check_export(ret, m->path, err);
 }
 
+static int admit(const struct supervisor *s, const struct control_export *m, struct source *ret, struct error *err)
+{
+    if (m->export == 0 || find(s, m->export) || s->export_count >= EXPORTS_MAX) {
+        error_set(err, ERR_OVERLOADED, "%u exports are under way, as many as there may be", s->export_count);
+        err->retry_after_s = RETRY_S;
+        return -1;
+    }
+    return find_source(s, m, ret, err);
+}
+
 void exports_open(struct supervisor *s, const struct control_export *m)
 {
     struct error err;
     struct source src;
-    auto_close int worker_fd = -1;
-    struct export *e = calloc(1, sizeof *e);
-    CHECK(e);
-    e->id = m->export;
-    e->file = e->directory = -1;
-    int r = 0;
-    if (is_known(s, m->export) || s->export_count >= EXPORTS_MAX) {
-        r = error_set(&err, ERR_OVERLOADED, "%u exports are under way, as many as there may be", s->export_count);
-        err.retry_after_s = 5;
-    }
-    if (r < 0 || find_source(s, m, &src, &err) < 0 || open_export(&src, m->path, e, &worker_fd, &err) < 0) {
-        export_free(e);
+    if (admit(s, m, &src, &err) < 0) {
         tell(s, m->export, &err);
         return;
     }
-    e->next = s->exports;
+    struct export *e = calloc(1, sizeof *e);
+    CHECK(e);
+    const char *slash = strrchr(m->path, '/'), *name = slash ? slash + 1 : m->path;
+    CHECK(strlen(name) < sizeof e->name); /* source_check_export */
+    *e = (struct export){.s = s, .id = m->export, .step = EXPORT_STEP_NONE, .file = -1, .directory = -1, .next = s->exports};
+    memcpy(e->name, name, strlen(name) + 1);
     s->exports = e;
     s->export_count++;
-    struct control_plain opened = {.type = CONTROL_EXPORT_OPENED, .flags = e->id};
-    (void)front_send(s, &opened, (const int[2]){e->file, worker_fd}, 2);
+    await(e, export_step_open(&src, m->path, &e->step));
 }
 
 void exports_commit(struct supervisor *s, uint32_t id)
 {
-    struct export *e = take(s, id);
+    struct export *e = id ? find(s, id) : NULL;
     struct error err;
-    char self[40];
-    if (!e) {
+    if (!e || e->end_event) { /* none, or none that is open */
         error_set(&err, ERR_INTERNAL, "there is no such export");
         tell(s, id, &err);
         return;
     }
-    snprintf(self, sizeof self, "/proc/self/fd/%d", e->file);
-    if (linkat(AT_FDCWD, self, e->directory, e->name, AT_SYMLINK_FOLLOW) == 0) {
-        int directory = openat(e->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory >= 0) {
-            (void)fsync(directory); /* the bytes are there already (link_spool.sync) */
-            close(directory);
-        }
-        log_event(&s->log, LOG_INFO, "export_named", LOG_I("export", e->id), LOG_S("file", e->name));
-        tell(s, id, NULL);
-    } else {
-        if (errno == EEXIST)
-            error_set(&err, ERR_CONFLICT, "destination.path: meanwhile somebody else made a file there");
-        else
-            error_set(&err, ERR_UNAVAILABLE, "the export can't get its name: %s", strerror(errno));
-        tell(s, id, &err);
-    }
-    export_free(e);
+    e->naming = true;
+    await(e, export_step_name(e->file, e->directory, e->name, &e->step));
 }
 
-void exports_drop(struct supervisor *s, uint32_t id) { export_free(take(s, id)); }
+/* What is being named is named. */
+static void drop(struct export *e)
+{
+    e->id = 0;
+    if (!e->end_event)
+        export_free(e);
+    else if (!e->naming)
+        export_step_kill(&e->step);
+}
+
+void exports_drop(struct supervisor *s, uint32_t id)
+{
+    struct export *e = id ? find(s, id) : NULL;
+    if (e)
+        drop(e);
+}
 
 void exports_forget_front(struct supervisor *s)
 {
-    while (s->exports)
-        exports_drop(s, s->exports->id);
+    for (struct export *e = s->exports, *next; e; e = next) {
+        next = e->next;
+        drop(e);
+    }
 }
