@@ -107,6 +107,13 @@ void query_cancel(struct query *q)
     struct error err;
     if (q->publishing || q->export_state == EXPORT_COMMITTING)
         return; /* in a moment it is done */
+    if (q->export_state == EXPORT_OPENING) { /* no job yet, and its directory may be slow */
+        error_set(&err, ERR_CANCELLED, "the query was cancelled before it was accepted");
+        if (q->x)
+            exchange_problem(q->x, &err, q->job->query_id);
+        query_fail(q, &err);
+        return;
+    }
     if (q->job->state != JOB_DELIVERING) {
         pool_cancel(q->pool, q->job, STOP_FOR_CANCEL);
         return;
