@@ -108,11 +108,6 @@ static void on_end(struct job *job)
     }
     query_spool_end(q);
     q->job->bytes = (uint64_t)q->file_end;
-    if (q->export && job->spool.phase != SPOOL_ON && fdatasync(spool_fd(q->file)) < 0) { /* what we wrote ourselves */
-        error_set(&err, ERR_UNAVAILABLE, "the export can't be brought to disk: %s", strerror(errno));
-        query_fail(q, &err);
-        return;
-    }
     if (!pool_was_handed_out(job))
         complete(q);
 }

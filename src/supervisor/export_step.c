@@ -70,13 +70,15 @@ static int open_in(const struct source *src, const char *path, int fds[EXPORT_FD
 static int name_in(int file, int directory, const char *name, struct error *err)
 {
     char self[40];
+    if (fdatasync(file) < 0) /* what the front wrote; a worker has done so itself (link_spool.sync) */
+        return error_set(err, ERR_UNAVAILABLE, "the export can't be brought to disk: %s", strerror(errno));
     snprintf(self, sizeof self, "/proc/self/fd/%d", file);
     if (linkat(AT_FDCWD, self, directory, name, AT_SYMLINK_FOLLOW) < 0)
         return errno == EEXIST ? error_set(err, ERR_CONFLICT, "destination.path: meanwhile somebody else made a file there")
                                : error_set(err, ERR_UNAVAILABLE, "the export can't get its name: %s", strerror(errno));
     auto_close int opened = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (opened >= 0)
-        (void)fsync(opened); /* the bytes are there already (link_spool.sync) */
+        (void)fsync(opened);
     return 0;
 }
 

@@ -17,7 +17,7 @@ enum { EXPORT_FILE, EXPORT_FOR_WORKER, EXPORT_DIRECTORY, EXPORT_FDS };
 /* Starts to open the directory of `path` below the source's, over no symbolic link, and to make a file without a name there, for a name that is free.
  * 0; -1 with errno when there can't be a process. */
 int export_step_open(const struct source *src, const char *path, struct export_step *ret);
-/* Starts to give the file its name, which must not exist, and to bring that to disk. Likewise. */
+/* Starts to bring the file to disk, to give it its name, which must not exist, and to bring that to disk. Likewise. */
 int export_step_name(int file, int directory, const char *name, struct export_step *ret);
 
 /* Reaps a step. False: it goes on. Else *err has the code ERR_OK, or why it failed, and fds, of EXPORT_FDS, the descriptors it gave or -1. */
