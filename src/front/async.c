@@ -7,10 +7,8 @@
 #include "front/export.h"
 #include "front/results.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- what the pool tells ---- */
 
