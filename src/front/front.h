@@ -97,6 +97,8 @@ void queries_get(struct front *f, struct exchange *x, const char *id);
 void queries_delete(struct front *f, struct exchange *x, const char *id);
 /* The tenant's key is gone: its queries are cancelled, and what it ran is nobody's any more. */
 void queries_revoked(void *front, struct tenant *t);
+/* The server ends: every query is stopped, and answered with 503. */
+void queries_shut_down(struct front *f);
 
 /* info.c */
 void info_healthz(struct front *f, struct exchange *x);

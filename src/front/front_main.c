@@ -229,6 +229,10 @@ static void on_message(struct front *f, const union control_message *m, const in
         waiters_tell_all(f);
         maybe_drained(f);
         break;
+    case CONTROL_DRAIN_OVER:
+        queries_shut_down(f);
+        maybe_drained(f);
+        break;
     default:
         break;
     }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
+#define LAST_TURNS 16       /* of accepting, before the sockets end */
 #define REJECTS_MAX 128 /* connections over the maximum that get a lingering close; further ones are closed at once */
 #define FD_BACKOFF_MS 100
 
@@ -287,21 +288,40 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
         set_accepting(s, true);
 }
 
-static void on_accept(evutil_socket_t fd, short what, void *arg)
+/* False: there is nobody more, or no room for anybody. */
+static bool accept_some(struct http_server *s, int fd)
 {
-    struct http_server *s = arg;
-    (void)what;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {
             http_server_adopt(s, client);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             back_off(s);
-            return;
+            return false;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return;
+            return false;
         } /* anything else (ECONNABORTED, a network error) concerns that one client */
     }
+    return true;
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    (void)accept_some(arg, fd);
+}
+
+/* Who is in the kernel's queue is taken in. Then the sockets themselves end, the supervisor's descriptors of them as well: whoever connects from
+ * here on is refused at once, instead of waiting in that queue until the last query has ended. */
+static void stop_listening(struct http_server *s)
+{
+    set_accepting(s, false);
+    for (int i = 0; i < s->listener_count; i++) {
+        for (int turn = 0; turn < LAST_TURNS && accept_some(s, s->listen_fds[i]); turn++)
+            ;
+        shutdown(s->listen_fds[i], SHUT_RDWR);
+    }
+    event_del(&s->resume_ev);
 }
 
 struct http_server *http_server_new(struct event_base *base, const int *listen_fds, int n, const struct http_options *opts,
@@ -346,9 +366,9 @@ void http_server_set_tls(struct http_server *s, struct tls *tls)
 
 void http_server_drain(struct http_server *s)
 {
+    if (!s->draining)
+        stop_listening(s);
     s->draining = true;
-    set_accepting(s, false);
-    event_del(&s->resume_ev);
     static const enum timer_kind kinds[] = {TIMER_HEAD, TIMER_WARM, TIMER_IDLE};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         struct conn *next;

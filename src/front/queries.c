@@ -111,18 +111,31 @@ void queries_delete(struct front *f, struct exchange *x, const char *id)
 void queries_revoked(void *front, struct tenant *t)
 {
     struct front *f = front;
+    struct error err;
     unsigned cancelled = 0;
+    error_set(&err, ERR_CANCELLED, "the query was cancelled: its API key was revoked, or has expired");
     for (struct query *q = f->queries, *next; q; q = next) {
         next = q->next; /* cancelling one query never ends another */
         if (q->job->tenant != t)
             continue;
-        query_cancel(q);
+        query_stop(q, &err);
         cancelled++;
     }
     results_drop_owner(f->results, t->name);
     registry_disown(f->registry, t->name);
     sessions_end_owner(f->sessions, t->name, "its key was revoked");
     log_event(&f->log, LOG_INFO, "key_revoked", LOG_S("key", t->name), LOG_I("cancelled", cancelled));
+}
+
+void queries_shut_down(struct front *f)
+{
+    struct error err;
+    error_set(&err, ERR_UNAVAILABLE, "the server was shut down before the query had ended");
+    err.retry_after_s = 5;
+    for (struct query *q = f->queries, *next; q; q = next) {
+        next = q->next; /* stopping one query never ends another */
+        query_stop(q, &err);
+    }
 }
 
 /* ---- the list ---- */

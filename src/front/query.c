@@ -102,9 +102,8 @@ void query_fail(struct query *q, const struct error *err)
     query_finish(q);
 }
 
-void query_cancel(struct query *q)
+void query_stop(struct query *q, const struct error *why)
 {
-    struct error err;
     if (q->publishing || q->export_state == EXPORT_COMMITTING)
         return; /* in a moment it is done */
     if (q->export_state == EXPORT_OPENING) { /* no job yet, and its directory may be slow */
@@ -115,13 +114,19 @@ void query_cancel(struct query *q)
         return;
     }
     if (q->job->state != JOB_DELIVERING) {
-        pool_cancel(q->pool, q->job, STOP_FOR_CANCEL);
+        pool_stop(q->pool, q->job, why);
         return;
     }
     if (q->x)
         exchange_abort(q->x);
-    error_set(&err, ERR_CANCELLED, "the query was cancelled while its result was fetched");
-    query_fail(q, &err);
+    query_fail(q, why);
+}
+
+void query_cancel(struct query *q)
+{
+    struct error err;
+    error_set(&err, ERR_CANCELLED, q->job->state == JOB_DELIVERING ? "the query was cancelled while its result was fetched" : "the query was cancelled");
+    query_stop(q, &err);
 }
 
 /* ---- requests ---- */

@@ -49,6 +49,8 @@ void query_leave_lane(struct query *q);
 /* Ends it as cancelled: at once when it does not run, by the kill ladder when it does. The query may be gone when this returns; its record
  * only if nobody has pinned it. */
 void query_cancel(struct query *q);
+/* The same, and it ends with *why (copied). What was asked to end before ends with what it was told then. */
+void query_stop(struct query *q, const struct error *why);
 /* The file that it asked for is there (taken): it goes its way. Or it can't be had. */
 void query_file_opened(struct query *q, struct spool_file *file);
 void query_file_refused(struct query *q, const struct error *err);

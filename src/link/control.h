@@ -188,7 +188,7 @@ struct control_export_over {
     uint32_t export;
     struct error error; /* ERR_OK: it is there */
 };
-struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, UP, DRAINED, RELOAD, COMMIT, EXPORT_OPENED, EXPORT_COMMIT, EXPORT_DROP */
+struct control_plain { /* CONFIG, KEYS, TLS, DRAIN, DRAIN_OVER, UP, DRAINED, RELOAD, COMMIT, EXPORT_OPENED, EXPORT_COMMIT, EXPORT_DROP */
     uint32_t type;
     uint32_t flags; /* RELOAD: the front's number of the request, never 0, rising. COMMIT: the writer. EXPORT_...: its number */
 };

@@ -17,6 +17,7 @@
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 5000
+#define LAST_WORDS_MS 500 /* for the answers to queries that the end of the drain has stopped */
 
 void backoff_start(struct supervisor *s, struct backoff *b, event_callback_fn fn)
 {
@@ -77,13 +78,27 @@ void supervisor_kill_all(struct supervisor *s)
     supervisor_maybe_end(s);
 }
 
+static void wait_again(struct supervisor *s, int64_t ms)
+{
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    evtimer_add(s->grace, &tv);
+}
+
+/* What still runs goes by the ladder, and its clients are told. What is left when that must be over is killed. */
 static void grace_over(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct supervisor *s = arg;
+    if (s->stopping) {
+        supervisor_kill_all(s);
+        return;
+    }
+    s->stopping = true;
     log_event(&s->log, LOG_WARN, "shutdown_grace_over");
-    supervisor_kill_all(s);
+    struct control_plain m = {.type = CONTROL_DRAIN_OVER};
+    (void)front_send(s, &m, NULL, 0);
+    wait_again(s, s->cfg->limits.interrupt_grace_ms + s->cfg->limits.term_grace_ms + LAST_WORDS_MS);
 }
 
 void supervisor_drain(struct supervisor *s)
@@ -97,10 +112,9 @@ void supervisor_drain(struct supervisor *s)
     struct control_plain m = {.type = CONTROL_DRAIN};
     (void)front_send(s, &m, NULL, 0);
     dedicated_drain(s);
-    struct timeval tv = {.tv_sec = s->cfg->server.shutdown_grace_ms / 1000, .tv_usec = s->cfg->server.shutdown_grace_ms % 1000 * 1000};
     s->grace = evtimer_new(s->base, grace_over, s);
     CHECK(s->grace);
-    evtimer_add(s->grace, &tv);
+    wait_again(s, s->cfg->server.shutdown_grace_ms);
 }
 
 static void on_signal(evutil_socket_t sig, short what, void *arg)

@@ -193,7 +193,7 @@ struct supervisor {
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns, looked_ns;
     bool announced;          /* the ready line is out */
-    bool draining, killing;
+    bool draining, stopping, killing; /* after SIGTERM, one after the other */
     int exit_code;
 };
 

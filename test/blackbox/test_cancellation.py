@@ -104,7 +104,7 @@ class TestRunning:
         c, mine, pid = start_running(server, sql, key=alice)
         assert run_cli("key", "revoke", "alice", "--keys", keys_file).returncode == 0
         server.send_signal(signal.SIGHUP)
-        c.read_response().problem(499, "cancelled")
+        assert "key was revoked" in c.read_response().problem(499, "cancelled")["detail"]
         c.close()
         wait_flat(server, pid)
 

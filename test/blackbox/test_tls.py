@@ -297,9 +297,10 @@ class TestCertificates:
         server.wait_log("tls_key_exposed", level="warn")
 
     def test_the_private_key_is_in_the_front_s_memory_only(self, own):
+        """A process that is just being started has all that the supervisor has, until its exec."""
         server, _, _, _ = own
         for pid in [server.front_pid, *server.worker_pids()]:
-            assert not [f for f in proc.fds(pid) if "bulkhead-tls" in f], f"{pid} has the file open"
+            wait_until(lambda pid=pid: not [f for f in proc.fds(pid) if "bulkhead-tls" in f], f"{pid} has the file open")
 
     def test_a_new_front_has_it_again(self, own):
         server, _, _, _ = own

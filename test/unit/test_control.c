@@ -31,6 +31,7 @@ static const struct {
     {CONTROL_KEYS, sizeof(struct control_plain), false, 1},
     {CONTROL_TLS, sizeof(struct control_plain), false, 1},
     {CONTROL_DRAIN, sizeof(struct control_plain), false, 0},
+    {CONTROL_DRAIN_OVER, sizeof(struct control_plain), false, 0},
     {CONTROL_WANT_FAILED, sizeof(struct control_want_failed), false, 0},
     {CONTROL_SOURCES_CHANGED, sizeof(struct control_set), false, 0},
     {CONTROL_DATABASE, sizeof(struct control_database), false, 0},
