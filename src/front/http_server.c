@@ -311,7 +311,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     (void)accept_some(arg, fd);
 }
 
-/* Who is in the kernel's queue is taken in. Then the sockets themselves end, the supervisor's descriptors of them as well: whoever connects from
+/* Who is in the kernel's queue is taken in. Then the sockets themselves end, whoever else has descriptors of them: whoever connects from
  * here on is refused at once, instead of waiting in that queue until the last query has ended. */
 static void stop_listening(struct http_server *s)
 {

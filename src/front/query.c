@@ -107,10 +107,9 @@ void query_stop(struct query *q, const struct error *why)
     if (q->publishing || q->export_state == EXPORT_COMMITTING)
         return; /* in a moment it is done */
     if (q->export_state == EXPORT_OPENING) { /* no job yet, and its directory may be slow */
-        error_set(&err, ERR_CANCELLED, "the query was cancelled before it was accepted");
         if (q->x)
-            exchange_problem(q->x, &err, q->job->query_id);
-        query_fail(q, &err);
+            exchange_problem(q->x, why, q->job->query_id);
+        query_fail(q, why);
         return;
     }
     if (q->job->state != JOB_DELIVERING) {

@@ -94,14 +94,16 @@ static int open_unix(struct supervisor *s, const char *path, struct error *err)
     return 0;
 }
 
-void listen_clean_up(struct supervisor *s)
+void listen_end(struct supervisor *s)
 {
     struct stat st;
     if (s->socket_path && lstat(s->socket_path, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == s->socket_inode)
         unlink(s->socket_path);
     free(s->socket_path);
+    s->socket_path = NULL;
     for (int i = 0; i < s->listen_count; i++)
         close(s->listen_fds[i]);
+    s->listen_count = 0;
 }
 
 static void note_address(struct supervisor *s, int fd)

@@ -111,6 +111,7 @@ void supervisor_drain(struct supervisor *s)
     log_event(&s->log, LOG_INFO, "draining", LOG_I("grace_ms", s->cfg->server.shutdown_grace_ms));
     struct control_plain m = {.type = CONTROL_DRAIN};
     (void)front_send(s, &m, NULL, 0);
+    listen_end(s);
     dedicated_drain(s);
     s->grace = evtimer_new(s->base, grace_over, s);
     CHECK(s->grace);
@@ -225,7 +226,7 @@ static void clean_up(struct supervisor *s)
     scratch_close(&s->scratch);
     scratch_close(&s->spool);
     fd_close_p(&s->spool_fd);
-    listen_clean_up(s);
+    listen_end(s);
     for (size_t i = 0; i < sizeof s->signals / sizeof s->signals[0]; i++)
         if (s->signals[i])
             event_free(s->signals[i]);

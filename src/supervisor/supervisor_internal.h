@@ -210,7 +210,8 @@ void backoff_start(struct supervisor *s, struct backoff *b, event_callback_fn fn
 
 /* listen.c: 0; -1 with *err (the address can't be served). */
 int listen_open(struct supervisor *s, struct error *err);
-void listen_clean_up(struct supervisor *s);
+/* A unix socket's file goes, and our descriptors; the front has its own, takes in who waits there, and ends the sockets. Once more does no harm. */
+void listen_end(struct supervisor *s);
 /* True for 127.0.0.0/8, ::1, localhost and unix sockets. */
 bool listen_is_loopback(const char *listen);
 
