@@ -218,6 +218,8 @@ bool conn_may_grow(const struct conn *c, const struct buf *b, size_t more);
 void http_parse_begin(struct conn *c);
 /* Takes bytes up to the end of one request. Returns how many it took. */
 size_t http_parse(struct conn *c, const char *data, size_t n, enum parse_result *ret_result);
+/* Whether `more` bytes may follow those of the body that are here; if not, the refusal is set. */
+bool http_parse_body_fits(struct conn *c, uint64_t more);
 
 /* ---- http_request.c */
 /* The head is complete: target, version, Host, Origin, length. -1: refused, the reason is in server->refusal. */

@@ -120,6 +120,15 @@ static int on_value_complete(llhttp_t *p)
     return 0;
 }
 
+/* llhttp takes RTSP and ICE too, which count their versions like HTTP. The name may come in pieces. */
+static int on_protocol(llhttp_t *p, const char *at, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!memchr("HTP", at[i], 3))
+            return refuse(p->data, ERR_BAD_REQUEST, "Only HTTP/1.1 and HTTP/1.0 are spoken.");
+    return 0;
+}
+
 static int on_headers_complete(llhttp_t *p)
 {
     struct conn *c = p->data;
@@ -130,15 +139,24 @@ static int on_headers_complete(llhttp_t *p)
     return http_request_check(c);
 }
 
+bool http_parse_body_fits(struct conn *c, uint64_t more)
+{
+    size_t max = c->s->opt.max_body_bytes;
+    if (more <= max && c->body.len <= max - more)
+        return true;
+    error_set(&c->s->refusal, ERR_PAYLOAD_TOO_LARGE, "The request body is longer than %zu bytes.", max);
+    c->s->refusal.limit_bytes = (int64_t)max;
+    return false;
+}
+
+/* A chunk says how long it is before it comes: one that does not fit is refused then, not when its bytes arrive, or never do. */
+static int on_chunk_header(llhttp_t *p) { return http_parse_body_fits(p->data, p->content_length) ? 0 : -1; }
+
 static int on_body(llhttp_t *p, const char *at, size_t len)
 {
     struct conn *c = p->data;
-    size_t max = c->s->opt.max_body_bytes;
-    if (len > max || c->body.len > max - len) {
-        error_set(&c->s->refusal, ERR_PAYLOAD_TOO_LARGE, "The request body is longer than %zu bytes.", max);
-        c->s->refusal.limit_bytes = (int64_t)max;
+    if (!http_parse_body_fits(c, len))
         return -1;
-    }
     if (!conn_may_grow(c, &c->body, len + 1)) {
         refuse(c, ERR_OVERLOADED, "The request bodies that are being read take all the memory set aside for them.");
         c->s->refusal.retry_after_s = 1;
@@ -159,6 +177,7 @@ static int on_message_complete(llhttp_t *p)
 }
 
 static const llhttp_settings_t settings = {
+    .on_protocol = on_protocol,
     .on_url = on_url,
     .on_url_complete = on_url_complete,
     .on_header_field = on_field,
@@ -166,6 +185,7 @@ static const llhttp_settings_t settings = {
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,
     .on_headers_complete = on_headers_complete,
+    .on_chunk_header = on_chunk_header,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };

@@ -165,11 +165,8 @@ int http_request_check(struct conn *c)
         if (p->flags & F_CONTENT_LENGTH)
             return bad(c, "The request has both Content-Length and Transfer-Encoding.");
     }
-    if ((p->flags & F_CONTENT_LENGTH) && p->content_length > c->s->opt.max_body_bytes) {
-        error_set(&c->s->refusal, ERR_PAYLOAD_TOO_LARGE, "The request body is longer than %zu bytes.", c->s->opt.max_body_bytes);
-        c->s->refusal.limit_bytes = (int64_t)c->s->opt.max_body_bytes;
+    if ((p->flags & F_CONTENT_LENGTH) && !http_parse_body_fits(c, p->content_length))
         return -1;
-    }
     const char *expect = head_text(x, x->expect_at);
     c->expect_continue = expect && !x->http10 && strcasecmp(expect, "100-continue") == 0;
     bool body_follows = x->encodings || ((p->flags & F_CONTENT_LENGTH) && p->content_length > 0);

@@ -46,8 +46,8 @@ class Headers:
 
 
 class Response:
-    def __init__(self, status, headers, version):
-        self.status, self.headers, self.version = status, headers, version
+    def __init__(self, status, reason, headers, version):
+        self.status, self.reason, self.headers, self.version = status, reason, headers, version
         self.body = b""
         self.chunks = 0
         self.seconds = None
@@ -211,7 +211,7 @@ class Connection:
             assert colon and HEADER_NAME.match(name), f"bad header line {line!r}"
             assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value), f"control character in header {line!r}"
             pairs.append((name.decode(), value.decode().strip()))
-        return Response(int(m[1]), Headers(pairs), lines[0][:8].decode())
+        return Response(int(m[1]), m[2].decode(), Headers(pairs), lines[0][:8].decode())
 
     def read_response(self, method="GET", on_bytes=None):
         """A whole final answer (interim 1xx ones are skipped); raises Cut when it is not whole."""

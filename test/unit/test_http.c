@@ -229,6 +229,8 @@ static void broken_requests_are_refused(void **state)
         "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity\r\n\r\n",
         "POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        "GET / RTSP/1.0\r\n" HOST "\r\n",
+        "SOURCE / ICE/1.0\r\n" HOST "\r\n",
         "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
     };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
@@ -280,6 +282,10 @@ static void limits_have_their_statuses(void **state)
     }
     buf_append(&b, "", 1);
     expect_problem(f, b.data, 413, "payload_too_large");
+    /* nor are the bytes of a chunk that is too large, or too large on top of what came before it */
+    expect_problem(f, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n186a1\r\n", 413, "payload_too_large");
+    expect_problem(f, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 413, "payload_too_large");
+    expect_problem(f, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1869e\r\n", 413, "payload_too_large");
     b.len = 0; /* chunk extensions without end */
     buf_puts(&b, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1;a=");
     for (int k = 0; k < 1000; k++)
