@@ -2,6 +2,7 @@
  * `broker-process` the broker, `publisher-process` the publisher. */
 #include "broker/broker.h"
 #include "cli/cli.h"
+#include "cli/screen.h"
 #include "core/fd.h"
 #include "front/front.h"
 
@@ -86,8 +87,7 @@ int cli_main(int argc, char **argv)
         if (strcmp(commands[i].name, name) == 0)
             return asks_version(argc, argv) ? version() : finish(name, commands[i].run(argc - 1, argv + 1));
     if (name[0])
-        fprintf(stderr, "bulkhead: unknown command '%s'; `bulkhead --help` lists them\n", name);
-    else
-        usage(stderr);
+        return screen_complain(2, "", "unknown command '", name, "'; `bulkhead --help` lists them");
+    usage(stderr);
     return 2;
 }

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "cli/query_run.h"
+#include "cli/screen.h"
 #include "cli/terminal.h"
 #include "core/errors.h"
 #include "core/fd.h"
@@ -36,11 +37,7 @@ struct arguments {
     bool json;
 };
 
-static int fail(const char *what, const char *arg)
-{
-    fprintf(stderr, "bulkhead doctor: %s%s; see `bulkhead doctor --help`\n", what, arg);
-    return 2;
-}
+static int fail(const char *what, const char *arg) { return screen_complain(2, "doctor", what, arg, "; see `bulkhead doctor --help`"); }
 
 /* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct arguments *a)

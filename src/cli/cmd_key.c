@@ -53,11 +53,7 @@ static void print_help(void)
 /* Arguments and file contents may hold anything: they are escaped before they are shown. */
 static int fail(int code, const char *what, const char *arg, const char *after)
 {
-    struct buf b = BUF_INIT((size_t)8192);
-    (void)screen_append(&b, arg, strlen(arg), 0);
-    fprintf(stderr, "bulkhead key: %s%.*s%s\n", what, (int)b.len, b.data ? b.data : "", after);
-    buf_free(&b);
-    return code;
+    return screen_complain(code, "key", what, arg, after);
 }
 
 static int usage_error(const char *what, const char *arg) { return fail(2, what, arg, "; see `bulkhead key --help`"); }

@@ -1,5 +1,6 @@
 /* `bulkhead serve`: arguments into configuration, then the supervisor. */
 #include "cli/cli.h"
+#include "cli/screen.h"
 #include "core/config.h"
 #include "core/errors.h"
 #include "supervisor/supervisor.h"
@@ -41,11 +42,7 @@ static void free_sets(struct arguments *a)
     free(a->sets);
 }
 
-static int fail(const char *what, const char *arg)
-{
-    fprintf(stderr, "bulkhead serve: %s%s; see `bulkhead serve --help`\n", what, arg);
-    return 2;
-}
+static int fail(const char *what, const char *arg) { return screen_complain(2, "serve", what, arg, "; see `bulkhead serve --help`"); }
 
 /* The path as the supervisor, whose directory may be another one's, will need it. */
 static void add_database(struct arguments *a, const char *path)

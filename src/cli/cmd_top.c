@@ -51,14 +51,7 @@ struct top {
     struct error trouble;
 };
 
-static int fail(int code, const char *what, const char *arg)
-{
-    struct buf b = BUF_INIT((size_t)8192);
-    (void)screen_append(&b, arg, strlen(arg), 0);
-    fprintf(stderr, "bulkhead top: %s%.*s\n", what, (int)b.len, b.data ? b.data : "");
-    buf_free(&b);
-    return code;
-}
+static int fail(int code, const char *what, const char *arg) { return screen_complain(code, "top", what, arg, ""); }
 
 static int set_interval(struct top *t, const char *text)
 {

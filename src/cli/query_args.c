@@ -49,11 +49,9 @@ const struct query_format *query_formats(size_t *ret_count)
 /* Arguments may hold anything: they are escaped before they are shown. Always 2. */
 static int fail(const char *what, const char *arg, const char *after)
 {
-    struct buf b = BUF_INIT((size_t)4096);
-    (void)screen_append(&b, arg, strlen(arg), 0);
-    fprintf(stderr, "bulkhead query: %s%.*s%s; see `bulkhead query --help`\n", what, (int)b.len, b.data ? b.data : "", after);
-    buf_free(&b);
-    return 2;
+    char rest[256];
+    snprintf(rest, sizeof rest, "%s; see `bulkhead query --help`", after);
+    return screen_complain(2, "query", what, arg, rest);
 }
 
 static int set_format(struct query_args *a, const char *text)

@@ -4,6 +4,7 @@
 
 #include <locale.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -84,6 +85,15 @@ bool screen_append(struct buf *b, const char *text, size_t len, unsigned flags)
         plain = i;
     }
     return ok && buf_append(b, text + plain, len - plain);
+}
+
+int screen_complain(int code, const char *command, const char *what, const char *arg, const char *after)
+{
+    struct buf b = BUF_INIT((size_t)8192);
+    (void)screen_append(&b, arg, strlen(arg), 0);
+    fprintf(stderr, "bulkhead%s%s: %s%.*s%s\n", command[0] ? " " : "", command, what, (int)b.len, b.data ? b.data : "", after);
+    buf_free(&b);
+    return code;
 }
 
 size_t screen_whole(const char *text, size_t len)

@@ -17,6 +17,10 @@ enum {
  * False when the buffer's maximum would be passed (then part of it may have been added). */
 bool screen_append(struct buf *b, const char *text, size_t len, unsigned flags);
 
+/* A line on stderr, "bulkhead COMMAND: WHAT ARG AFTER" without the blanks ("bulkhead: ..." for an empty command), the argument escaped.
+ * Returns `code`. */
+int screen_complain(int code, const char *command, const char *what, const char *arg, const char *after);
+
 /* How much of the text does not end inside a character: len, or up to three bytes less. */
 size_t screen_whole(const char *text, size_t len);
 

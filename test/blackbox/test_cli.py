@@ -195,3 +195,21 @@ class TestConfig:
     def test_limits_that_contradict_each_other_are_refused(self, items):
         result = run_cli("serve", items, "--listen", "127.0.0.1:0", "--set", "limits.timeout=10m")
         assert result.returncode == 2 and "timeout_max" in result.stderr, result
+
+
+HOSTILE = "\x1b[31mred\x07\x9b"
+
+
+@pytest.mark.parametrize("argv", [
+    [HOSTILE],
+    *([command, f"--{HOSTILE}"] for command in ("serve", "query", "config", "import", "rollback", "recover", "doctor", "key", "top")),
+    *([command, "a.duckdb", HOSTILE] for command in ("serve", "rollback", "recover", "doctor")),
+    ["doctor", "--format", HOSTILE], ["query", "a.duckdb", "SELECT 1", HOSTILE], ["query", "a.duckdb", "SELECT 1", "--format", HOSTILE],
+    ["query", "a.duckdb", "SELECT 1", "--timeout", HOSTILE], ["serve", "--config", HOSTILE], ["serve", "--set", HOSTILE], ["serve", "--listen", HOSTILE],
+    ["key", HOSTILE], ["key", "new", HOSTILE, "--role", "reader", "--keys", "k"], ["key", "new", "x", "--role", HOSTILE, "--keys", "k"], ["top", "--url", HOSTILE],
+], ids=str)
+def test_no_argument_steers_the_terminal(argv):
+    """What was typed or pasted comes back in errors, and a script may have taken it from anywhere."""
+    result = run_cli(*argv)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result
+    assert all(c.isprintable() for c in result.stderr.rstrip("\n")), result.stderr
