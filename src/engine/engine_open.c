@@ -107,7 +107,8 @@ static int make_policy(struct engine *e, const struct engine_options *o, struct 
 static int harden(struct engine *e, const struct engine_options *o, struct error *err)
 {
     static const char why[] = "cannot lock the engine down";
-    if (load_extensions(e, o->extensions, err) < 0 || sources_attach(e, o, true, err) < 0)
+    /* This connection is for our own statements: engine_lock replaces it. */
+    if (engine_run(e, ENGINE_OWN_NAMES, why, err) < 0 || load_extensions(e, o->extensions, err) < 0 || sources_attach(e, o, true, err) < 0)
         return -1;
     if (!o->write && make_policy(e, o, err) < 0)
         return -1;

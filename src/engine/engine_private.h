@@ -36,6 +36,10 @@ struct attached {
     enum source_type type;
 };
 
+/* For connections on which statements of our own run. Otherwise what the database calls like a function of the engine's comes before it: a macro
+ * json_serialize_sql would speak for the policy, list_value would choose what is allowed in SET allowed_configs=['..']. */
+#define ENGINE_OWN_NAMES "SET search_path='system.main'"
+
 struct engine {
     duckdb_database db;
     duckdb_connection con;

@@ -1,8 +1,10 @@
 /* Whether a statement may run (see the header). Runs in the worker. */
 #include "engine/policy.h"
+#include "engine/engine_private.h"
 #include "engine/filtered.h"
 #include "engine/sqltext.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,8 @@ struct policy {
     struct stored *stored;
     struct filtered *filtered;
     char **files, **catalogs;
+    const struct stored_object *shadow; /* a refused object that any statement may use without naming it; NULL: none */
+    enum policy_effect shadow_effect;   /* of those that are not refused */
 };
 
 /* What the callbacks of one walk need. */
@@ -169,7 +173,14 @@ enum policy_verdict policy_judge(struct policy *p, char *sql, size_t len, enum p
     struct judge j = {.p = p};
     struct policy_walk w = {.effect = POLICY_KEEP};
     error_set(err, ERR_OK, "%s", "");
+    if (p->shadow) {
+        *ret_renamed = false;
+        policy_refuse(err, stored_kind_text(p->shadow->kind), (struct span){p->shadow->name, strlen(p->shadow->name)}, p->shadow->why, NULL);
+        return POLICY_REFUSED;
+    }
     enum policy_verdict v = judge_text(&j, sql, len, 0, &w, err);
+    if (p->shadow_effect > w.effect)
+        w.effect = p->shadow_effect;
     if (v == POLICY_ALLOWED && w.patch_count > 0)
         v = rename_filtered(&j, sql, len, &w, err);
     *ret_effect = w.effect;
@@ -201,6 +212,14 @@ static const char generated_sql[] =
 static const char any_generated_sql[] =
     "SELECT 1::BIGINT FROM duckdb_tables() WHERE NOT internal AND contains(sql, 'GENERATED ALWAYS AS') LIMIT 1";
 
+/* What the engine has names for itself, in the database whose objects are found by a bare name. The engine looks there first: a macro `avg`
+ * is what SUMMARIZE calls, a view `duckdb_tables` what SHOW TABLES reads, `list_aggr` what its own macro list_sum does, and no tree shows it. */
+enum { ENGINE_FUNCTION = 3, ENGINE_VIEW };
+static const char engine_names_sql[] =
+    "SELECT kind, (SELECT database_name FROM duckdb_databases() WHERE NOT internal ORDER BY database_oid LIMIT 1), 'main', name, NULL::VARCHAR"
+    " FROM (SELECT 3::BIGINT AS kind, function_name AS name FROM duckdb_functions() WHERE database_name = 'system'"
+    " UNION SELECT 4::BIGINT, view_name FROM duckdb_views() WHERE database_name = 'system')";
+
 /* The SELECT of "CREATE VIEW name (columns) AS SELECT ..", as the engine prints it; NULL: there is none. */
 static const char *view_body(const char *sql, size_t len)
 {
@@ -226,7 +245,20 @@ static char *column_text(duckdb_data_chunk chunk, idx_t column, idx_t row)
     return text;
 }
 
-static void add_row(struct stored *s, duckdb_data_chunk chunk, idx_t row)
+static void look_for_shadow(struct policy *p, enum policy_object kind, const char *database, const char *name)
+{
+    struct stored_object *o = p->shadow ? NULL : stored_shadow(p->stored, kind, database, name, &p->shadow_effect);
+    char why[700];
+    if (!o)
+        return;
+    snprintf(why, sizeof why, "the engine has one of that name, which any statement may use, so nothing runs before it is dropped; %.500s", o->why);
+    free(o->why);
+    o->why = strdup(why);
+    CHECK(o->why);
+    p->shadow = o;
+}
+
+static void add_row(struct policy *p, duckdb_data_chunk chunk, idx_t row)
 {
     int64_t kind = ((int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[row];
     char *texts[4];
@@ -237,7 +269,10 @@ static void add_row(struct stored *s, duckdb_data_chunk chunk, idx_t row)
         const char *select = body ? view_body(body, strlen(body)) : NULL;
         body = select ? select : ""; /* an empty text can't be judged, and is refused */
     }
-    stored_add(s, (enum stored_kind)kind, texts[0] ? texts[0] : "", texts[1] ? texts[1] : "", texts[2] ? texts[2] : "", body);
+    if (kind == ENGINE_FUNCTION || kind == ENGINE_VIEW)
+        look_for_shadow(p, kind == ENGINE_VIEW ? POLICY_TABLE_OBJECT : POLICY_FUNCTION_OBJECT, texts[0] ? texts[0] : "", texts[2] ? texts[2] : "");
+    else
+        stored_add(p->stored, (enum stored_kind)kind, texts[0] ? texts[0] : "", texts[1] ? texts[1] : "", texts[2] ? texts[2] : "", body);
     for (size_t i = 0; i < 4; i++)
         free(texts[i]);
 }
@@ -258,8 +293,8 @@ static void judge_stored(struct policy *p, uint32_t number)
     CHECK(o->why);
 }
 
-/* Adds the rows to the stored objects (NULL: only counts them). Their number, or -1 with *err. */
-static int64_t read_rows(struct policy *p, const char *sql, struct stored *s, struct error *err)
+/* Takes the rows (`only_count`: only counts them). Their number, or -1 with *err. */
+static int64_t read_rows(struct policy *p, const char *sql, bool only_count, struct error *err)
 {
     duckdb_result r;
     duckdb_data_chunk chunk;
@@ -270,8 +305,8 @@ static int64_t read_rows(struct policy *p, const char *sql, struct stored *s, st
     }
     while ((chunk = duckdb_fetch_chunk(r)) != NULL) {
         count += (int64_t)duckdb_data_chunk_get_size(chunk);
-        for (idx_t i = 0; s && i < duckdb_data_chunk_get_size(chunk); i++)
-            add_row(s, chunk, i);
+        for (idx_t i = 0; !only_count && i < duckdb_data_chunk_get_size(chunk); i++)
+            add_row(p, chunk, i);
         duckdb_destroy_data_chunk(&chunk);
     }
     duckdb_destroy_result(&r);
@@ -281,15 +316,16 @@ static int64_t read_rows(struct policy *p, const char *sql, struct stored *s, st
 static int load_stored(struct policy *p, struct error *err)
 {
     for (size_t i = 0; i < sizeof stored_sql / sizeof *stored_sql; i++)
-        if (read_rows(p, stored_sql[i], p->stored, err) < 0)
+        if (read_rows(p, stored_sql[i], false, err) < 0)
             return -1;
-    int64_t generated = read_rows(p, any_generated_sql, NULL, err);
-    if (generated < 0 || (generated > 0 && read_rows(p, generated_sql, p->stored, err) < 0))
+    int64_t generated = read_rows(p, any_generated_sql, true, err);
+    if (generated < 0 || (generated > 0 && read_rows(p, generated_sql, false, err) < 0))
         return -1;
     for (uint32_t i = 0; i < stored_count(p->stored); i++)
         judge_stored(p, i);
     stored_settle(p->stored);
-    return 0;
+    /* Stored objects that are as harmless as tables need no look at the list. */
+    return !stored_all_plain(p->stored) && read_rows(p, engine_names_sql, false, err) < 0 ? -1 : 0;
 }
 
 /* ---- life ---- */
@@ -318,6 +354,8 @@ struct policy *policy_new(duckdb_database db, const struct policy_options *o, st
     p->stored = stored_new();
     if (duckdb_connect(db, &p->con) != DuckDBSuccess)
         error_set(err, ERR_UNAVAILABLE, "the engine gives no connection for the policy");
+    else if (duckdb_query(p->con, ENGINE_OWN_NAMES, NULL) != DuckDBSuccess)
+        error_set(err, ERR_UNAVAILABLE, "the engine does not keep the database's macros from the policy's own statements");
     else if (duckdb_prepare(p->con, serialize, &p->serialize) != DuckDBSuccess)
         error_set(err, ERR_UNAVAILABLE, "the engine can't show how it parses a statement: %s", duckdb_prepare_error(p->serialize));
     else if ((p->filtered = filtered_new(p->con, err)) != NULL && (o->nothing_stored || load_stored(p, err) == 0))

@@ -222,6 +222,31 @@ bool stored_find(const struct stored *s, enum policy_object kind, const struct p
     return f.found;
 }
 
+bool stored_all_plain(const struct stored *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->objects[i].why || s->objects[i].effect > POLICY_KEEP)
+            return false;
+    return true;
+}
+
+struct stored_object *stored_shadow(struct stored *s, enum policy_object kind, const char *database, const char *name, enum policy_effect *effect)
+{
+    size_t len = strlen(name);
+    struct stored_object *refused = NULL;
+    for (uint32_t i = s->buckets[policy_name_hash(name, len) % BUCKETS]; i != NONE; i = s->objects[i].chain) {
+        struct stored_object *o = &s->objects[i];
+        if ((o->kind == STORED_MACRO) != (kind == POLICY_FUNCTION_OBJECT) || !policy_name_is(name, len, o->name) || !policy_name_is("main", 4, o->schema) ||
+            strcmp(o->database, database) != 0)
+            continue;
+        if (o->effect > *effect)
+            *effect = o->effect;
+        if (o->why)
+            refused = o;
+    }
+    return refused;
+}
+
 const char *stored_kind_text(enum stored_kind kind)
 {
     static const char *const texts[] = {"table", "view", "macro"};

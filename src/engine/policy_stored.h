@@ -36,4 +36,9 @@ void stored_settle(struct stored *s);
 bool stored_find(const struct stored *s, enum policy_object kind, const struct policy_name *name, enum policy_effect *effect,
                  const struct stored_object **ret_refused);
 
+/* No object is refused, and none leaves anything behind. */
+bool stored_all_plain(const struct stored *s);
+/* What the bare name finds in that database: a refused object, or NULL; effects are merged. After stored_settle. */
+struct stored_object *stored_shadow(struct stored *s, enum policy_object kind, const char *database, const char *name, enum policy_effect *effect);
+
 const char *stored_kind_text(enum stored_kind kind); /* "view" */

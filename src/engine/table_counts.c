@@ -37,9 +37,11 @@ static char *text_at(duckdb_vector v, idx_t row)
 
 static int list_tables(struct engine *e, struct table_counts *c, struct error *err)
 {
-    /* The database that was opened first is the one in question, whatever a script attached or used. */
-    static const char sql[] = "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary AND database_oid = "
-                              "(SELECT min(database_oid) FROM duckdb_databases() WHERE NOT internal) ORDER BY ALL";
+    /* The database that was opened first is the one in question, whatever a script attached or used. The engine's own functions by their full
+     * names: its macros come first otherwise. */
+    static const char sql[] = "SELECT schema_name, table_name FROM system.main.duckdb_tables() WHERE NOT internal AND NOT temporary AND "
+                              "database_oid = (SELECT system.main.min(database_oid) FROM system.main.duckdb_databases() WHERE NOT internal) "
+                              "ORDER BY ALL";
     duckdb_result r;
     duckdb_data_chunk chunk;
     size_t cap = 0;
@@ -73,7 +75,7 @@ static int count_rows(struct engine *e, const char *catalog, struct table_count 
 {
     struct buf b = BUF_INIT(SQL_BYTES_MAX);
     duckdb_result r;
-    bool ok = buf_puts(&b, "SELECT count(*) FROM ") && put_identifier(&b, catalog) && buf_puts(&b, ".") && put_identifier(&b, t->schema) &&
+    bool ok = buf_puts(&b, "SELECT system.main.count_star() FROM ") && put_identifier(&b, catalog) && buf_puts(&b, ".") && put_identifier(&b, t->schema) &&
               buf_puts(&b, ".") && put_identifier(&b, t->name) && buf_append(&b, "", 1);
     if (!ok) {
         buf_free(&b);
@@ -94,7 +96,7 @@ static int count_rows(struct engine *e, const char *catalog, struct table_count 
 static int catalog_name(struct engine *e, char **ret, struct error *err)
 {
     duckdb_result r;
-    if (duckdb_query(e->con, "SELECT database_name FROM duckdb_databases() WHERE NOT internal ORDER BY database_oid LIMIT 1", &r) != DuckDBSuccess)
+    if (duckdb_query(e->con, "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal ORDER BY database_oid LIMIT 1", &r) != DuckDBSuccess)
         return failed(e, &r, err);
     duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
     CHECK(chunk);

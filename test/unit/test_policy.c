@@ -421,7 +421,7 @@ static void views_and_macros_hide_nothing(void **state)
                   "CREATE VIEW uses_uses AS SELECT (SELECT count(*) FROM uses) AS n; CREATE VIEW o.good2 AS FROM o.good;"
                   "CREATE MACRO bad_scalar(x) AS write_log(x::VARCHAR); CREATE MACRO bad_table(x) AS TABLE FROM query(x); CREATE MACRO also_bad(x, y) AS (x, bad_scalar(y));"
                   "CREATE MACRO overloaded(x) AS x, (x, y) AS bad_scalar(y); CREATE MACRO named(t) AS TABLE FROM query_table(t); CREATE MACRO hist(t) AS TABLE FROM histogram(t, a);"
-                  "CREATE MACRO literal() AS TABLE FROM query('SELECT 7 AS seven'); CREATE MACRO lower(x) AS write_log(x::VARCHAR); CREATE MACRO setting(x) AS current_setting(x);"
+                  "CREATE MACRO literal() AS TABLE FROM query('SELECT 7 AS seven'); CREATE MACRO o.lower(x) AS write_log(x::VARCHAR); CREATE MACRO setting(x) AS current_setting(x);"
                   "CREATE VIEW macro_view AS SELECT also_bad(1, 'x') AS y; CREATE VIEW paths AS FROM duckdb_databases(); CREATE VIEW list AS FROM pragma_database_list;"
                   "CREATE TABLE generated(a VARCHAR, b VARCHAR AS (bad_scalar(a))); CREATE TABLE fine(a INT DEFAULT 3, b INT AS (a + 1));"
                   "CREATE VIEW o.\"quo\"\"ted\" AS FROM bad; CREATE VIEW histo AS FROM histogram(fine, a); CREATE VIEW bad_histo AS FROM histogram(generated, a)");
@@ -447,7 +447,7 @@ static void views_and_macros_hide_nothing(void **state)
     assert_answer(e, "SELECT upper('x')", "X\n");
     engine_refused_objects(e, refused_objects, all);
     assert_non_null(strstr(all, "view hostile.main.uses_uses: it uses view main.uses: it uses view main.bad: table function enable_logging refused"));
-    assert_non_null(strstr(all, "macro hostile.main.lower: function write_log refused"));
+    assert_non_null(strstr(all, "macro hostile.o.lower: function write_log refused"));
     assert_non_null(strstr(all, "table hostile.main.generated: it uses macro main.bad_scalar"));
     assert_null(strstr(all, "good"));
     engine_close(e);
