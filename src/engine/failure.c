@@ -261,6 +261,17 @@ static bool fill(struct error *err, const struct parsed *p, duckdb_error_type ty
     return false;
 }
 
+char *failure_words(const char *message)
+{
+    struct parsed p = {.text = ""};
+    parse_plain(&p, message);
+    parse_json(&p);
+    char *words = strdup(p.text);
+    CHECK(words);
+    json_decref(p.json);
+    return words;
+}
+
 bool failure_from_message(struct error *err, const char *message, int type, const struct failure_context *ctx)
 {
     struct parsed p = {.text = ""};

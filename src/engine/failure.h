@@ -38,5 +38,8 @@ struct failure_context {
  * then the class in the message decides. Returns true when the engine must not serve another query. */
 bool failure_from_message(struct error *err, const char *message, int type, const struct failure_context *ctx);
 
+/* The engine's own words in its message, without class and position, all of them and as they are. The caller's, to be freed. */
+char *failure_words(const char *message);
+
 /* Replaces the hidden texts in `text`, a buffer of `cap` bytes; cuts at a character's boundary where it would not fit. */
 void failure_scrub(char *text, size_t cap, const struct failure_hide *hide);

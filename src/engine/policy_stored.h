@@ -12,6 +12,9 @@ struct stored_object {
     char *body;     /* SQL that runs when it is used; NULL: none */
     char *why;      /* refused, and this is the reason; NULL: allowed */
     uint8_t effect; /* enum policy_effect of its body and all that it uses */
+    /* Of a macro: the most parameters of its forms; whether it is called in FROM; whether names and types of its parameters are plain words. */
+    uint32_t parameters;
+    bool from, plain;
     /* The set's own. */
     uint64_t hash;
     uint32_t chain;
