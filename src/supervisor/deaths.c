@@ -61,9 +61,12 @@ static enum death_reason reason_of(const struct worker *w, const struct child_en
     bool ours = w->doomed && ((end->signal == SIGTERM && w->ladder.stage >= STOP_TERM) ||
                               (end->signal == SIGKILL && w->ladder.stage == STOP_KILL) ||
                               (end->signal == 0 && w->reason != DEATH_LINK));
-    if (ours)
+    /* The front has a worker killed whose link has ended: also one that the kernel killed for memory, when we hear of its death only after that. */
+    if (ours && w->reason != DEATH_LINK)
         return w->reason;
     enum cap_death cap = worker_cap_death(&w->sup->caps, &w->cap, end, w->words);
+    if (cap == CAP_NOT_THE_CAUSE && ours)
+        return w->reason;
     if (cap != CAP_NOT_THE_CAUSE) {
         *ret_limit_bytes = cap == CAP_THE_CAUSE ? w->cap.memory_bytes : 0;
         return DEATH_MEMORY;

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.server import BULKHEAD, clean_environment
-from lib.wait import wait_until
+from lib.wait import PATIENCE, wait_until
 
 GIB = 1 << 30
 
@@ -137,7 +137,7 @@ def test_workers_at_their_limit_fit_into_it(cgroup, start, items):
 def test_the_doctor_compares_what_is_configured_with_the_container(cgroup, items):
     def doctor(*argv):
         command = [str(BULKHEAD), "doctor", str(items), "--set", "session.max=0", "--set", "pool.scratch_limit=0", "--format", "json", *argv]
-        r = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=cgroup.enter, env=clean_environment())
+        r = subprocess.run(command, capture_output=True, text=True, timeout=120 * PATIENCE, preexec_fn=cgroup.enter, env=clean_environment())
         return r.returncode, {c["name"]: c for c in json.loads(r.stdout)["checks"]}
 
     code, checks = doctor()

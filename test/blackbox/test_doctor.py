@@ -11,6 +11,7 @@ from lib.db import killed_writer
 from lib.keys import new_key
 from lib.ordinary import Stage, become_ordinary
 from lib.server import BULKHEAD, clean_environment, run_cli
+from lib.wait import PATIENCE
 
 SMALL = ["--set", "pool.memory_limit=64MB", "--set", "pool.threads=1", "--set", "pool.workers=1", "--set", "session.max=0",
          "--set", "limits.interrupt_grace=50ms", "--set", "limits.term_grace=50ms"]
@@ -25,7 +26,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def doctor(*argv, code=0, binary=None, preexec=None, small=SMALL):
     """{name: check} of a run that must end with that code and leave nothing on stderr."""
     command = [str(binary or BULKHEAD), "doctor", *map(str, argv), *small, "--format", "json"]
-    r = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=preexec, env=clean_environment())
+    r = subprocess.run(command, capture_output=True, text=True, timeout=120 * PATIENCE, preexec_fn=preexec, env=clean_environment())
     assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
     assert r.stderr == ""
     report = json.loads(r.stdout)

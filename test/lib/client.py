@@ -8,7 +8,9 @@ import socket
 import time
 import uuid
 
-READ_LIMIT_S = 60.0
+from lib.wait import PATIENCE
+
+READ_LIMIT_S = 60.0 * PATIENCE
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ([\x20-\x7e]*)\Z")
 HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from lib import proc
 from lib.client import Client
 from lib.prom import Metrics
-from lib.wait import wait_until
+from lib.wait import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BULKHEAD_BUILD", "build"))
@@ -151,7 +151,7 @@ class Server:
     def wait_end(self, limit_s=END_LIMIT_S):
         """Waits for the supervisor's end and returns its exit code (negative: the signal)."""
         try:
-            code = self.process.wait(limit_s)
+            code = self.process.wait(limit_s * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"did not end within {limit_s:g} s:\n{self.log_text()}") from None
         for t in self._readers:
@@ -301,7 +301,7 @@ class Server:
 
 def run_cli(*argv, input=None, env=None, limit_s=60.0, cwd=None, binary=False):
     """Runs `bulkhead ...` to its end."""
-    return subprocess.run([str(BULKHEAD), *map(str, argv)], input=input, capture_output=True, timeout=limit_s, cwd=cwd,
+    return subprocess.run([str(BULKHEAD), *map(str, argv)], input=input, capture_output=True, timeout=limit_s * PATIENCE, cwd=cwd,
                           env=clean_environment(**(env or {})), text=not binary)
 
 

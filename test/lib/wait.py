@@ -1,7 +1,10 @@
 """Waiting on conditions. Nothing in the suites sleeps and hopes; everything waits for something it can name."""
 
+import os
 import time
 
+# BULKHEAD_TEST_PATIENCE: how many times longer than usual a slow machine (one without a processor of its own) may take before a test gives up.
+PATIENCE = float(os.environ.get("BULKHEAD_TEST_PATIENCE") or 1)
 DEFAULT_S = 15.0
 
 
@@ -11,6 +14,7 @@ class Timeout(AssertionError):
 
 def wait_until(condition, what, limit_s=DEFAULT_S, every_s=0.01):
     """Calls `condition` until it returns something true, and returns that."""
+    limit_s *= PATIENCE
     end = time.monotonic() + limit_s
     while True:
         value = condition()
