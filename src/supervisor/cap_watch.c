@@ -70,7 +70,7 @@ static void look_at_scratch(evutil_socket_t fd, short what, void *arg)
         kill_worker(w, DEATH_SCRATCH, limit);
         any = true;
     }
-    groups_sweep(&s->caps.groups);
+    groups_sweep(&s->caps.groups, &s->log);
     if (any)
         workers_fill(s);
 }

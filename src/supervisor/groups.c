@@ -161,8 +161,11 @@ void group_remove(struct groups *g, struct group *group)
     *group = GROUP_NONE;
 }
 
-void groups_sweep(struct groups *g)
+void groups_sweep(struct groups *g, struct log *log)
 {
+    for (int t = 0; log && t < CGROUP_TREES; t++)
+        if (g->tree[t].stale_looks > 0)
+            g->tree[t].stale_looks = groups_remove_stale(g->tree[t].own, log) ? 0 : g->tree[t].stale_looks - 1;
     for (int i = 0; i < GROUPS_LINGERING; i++)
         if (g->lingering[i] && groups_remove_worker(g, g->lingering[i]))
             g->lingering[i] = 0;

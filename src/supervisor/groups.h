@@ -15,6 +15,7 @@ struct group_tree {
     char base[PATH_MAX];  /* this server's directory */
     bool moved;           /* version 2: we went into base/main, so that our own group may have children with limits */
     char enabled[64];     /* version 2: what we switched on for them in our own group: "memory pids" */
+    unsigned stale_looks; /* how often groups_sweep looks for what a killed server left and could not be removed yet */
 };
 
 struct groups {
@@ -60,4 +61,4 @@ enum group_death group_death(const struct groups *g, const struct group *group);
 /* Removes a dead worker's group, now or a moment later. Accepts GROUP_NONE and leaves it behind. */
 void group_remove(struct groups *g, struct group *group);
 /* Tries again to remove what could not be removed at once. */
-void groups_sweep(struct groups *g);
+void groups_sweep(struct groups *g, struct log *log);

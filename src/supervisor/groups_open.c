@@ -53,11 +53,14 @@ static bool remove_directory(const char *directory, int depth)
     return rmdir(directory) == 0;
 }
 
-/* What servers left that were killed: their name says who they were. */
-static void remove_stale(const char *own, struct log *log)
+/* Looks, 100 ms apart, for what could not be removed at the start: a killed server's last processes may still be dying. */
+#define STALE_LOOKS 3000
+
+bool groups_remove_stale(const char *own, struct log *log)
 {
     DIR *d = opendir(own);
     struct dirent *e;
+    bool gone = true;
     while (d && (e = readdir(d))) {
         long pid;
         unsigned long long ticks;
@@ -66,14 +69,17 @@ static void remove_stale(const char *own, struct log *log)
         struct group_path p = group_path(own, e->d_name);
         if (remove_directory(p.s, DEPTH_MAX))
             log_event(log, LOG_INFO, "groups_removed", LOG_S("directory", p.s));
+        else
+            gone = false;
     }
     if (d)
         closedir(d);
+    return gone;
 }
 
 static int make_base(struct group_tree *t, const char *own, struct log *log)
 {
-    remove_stale(own, log);
+    t->stale_looks = groups_remove_stale(own, log) ? 0 : STALE_LOOKS;
     int n = snprintf(t->base, sizeof t->base, "%s/" PREFIX "%ld-%llu", own, (long)getpid(), start_time(getpid()));
     if (n > 0 && (size_t)n < sizeof t->base && (mkdir(t->base, 0755) == 0 || errno == EEXIST))
         return 0;
@@ -287,7 +293,7 @@ void groups_open(struct groups *g, bool cpu, struct log *log)
 
 void groups_close(struct groups *g)
 {
-    groups_sweep(g);
+    groups_sweep(g, NULL);
     for (int t = 0; t < CGROUP_TREES; t++)
         close_tree(&g->tree[t]);
     *g = (struct groups){.memory = CGROUP_TREES, .cpu = CGROUP_TREES};

@@ -175,6 +175,28 @@ class TestGroups:
         other.wait_log("groups_removed")
         assert not any(p.exists() for p in left)
 
+    def test_what_is_still_dying_when_the_next_starts_is_removed_later(self, grouped, start, items):
+        """A supervisor that is started again at once meets the last one's workers, which the kernel is still taking apart."""
+        group, pid = cgroups.group_of(grouped.pid, "memory"), grouped.pid
+        everybody = grouped.note_processes()
+        grouped.send_signal(signal.SIGKILL)
+        grouped.wait_end()
+        wait_until(lambda: proc.reap_strays() is not None and all(proc.is_gone(p) for p in everybody), "not all of the killed server's processes are gone")
+        left = cgroups.of_server(group, pid)
+        slow = subprocess.Popen(["sleep", "600"])
+        try:
+            for directory in left:
+                inside = [d for d in directory.iterdir() if d.is_dir() and d.name.startswith("w")]
+                (inside[0] / "cgroup.procs").write_text(str(slow.pid))
+            other = start(items, set=SET)
+            assert other.client.rows("SELECT 1") == [[1]]
+            assert all(p.exists() for p in left)
+        finally:
+            slow.kill()
+            slow.wait()
+        wait_until(lambda: not any(p.exists() for p in left), "a killed server's group is still there")
+        wait_until(lambda: {str(p) for p in left} <= {e["directory"] for e in other.log_entries("groups_removed")}, "nobody told of it")
+
     def test_a_commands_is_removed_too(self, grouped, items):
         command = [str(BULKHEAD), "query", str(items), BOMBS[0], "--set", "pool.memory_limit=150MB", "--set", f"pool.memory_cap={CAP}B"]
         p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
