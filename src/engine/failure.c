@@ -235,6 +235,12 @@ static int text_len(const char *text)
     return len < TEXT_MAX ? (int)len : (int)utf8_cut(text, TEXT_MAX);
 }
 
+/* Whether the process got no memory, and not the engine's own count said no. */
+static bool is_bad_alloc(const char *text)
+{
+    return strstr(text, "bad_alloc") || strstr(text, "bad allocation") || strcmp(text, "Allocation failure") == 0;
+}
+
 static bool fill(struct error *err, const struct parsed *p, duckdb_error_type type, const struct failure_context *ctx)
 {
     if (type == DUCKDB_ERROR_INTERRUPT) {
@@ -244,7 +250,7 @@ static bool fill(struct error *err, const struct parsed *p, duckdb_error_type ty
     if (type == DUCKDB_ERROR_OUT_OF_MEMORY || strstr(p->text, "bad_alloc")) {
         error_set(err, ERR_OUT_OF_MEMORY, "%s", p->text);
         err->limit_bytes = ctx->memory_limit_bytes;
-        if (ctx->data_limit_bytes > 0 && (strstr(p->text, "bad_alloc") || strstr(p->text, "bad allocation"))) {
+        if (ctx->data_limit_bytes > 0 && is_bad_alloc(p->text)) {
             err->limit_bytes = ctx->data_limit_bytes;
             err->stopped_by = STOP_KILL; /* the kernel's limit, though nobody was killed */
         }

@@ -74,9 +74,35 @@ static void advice_for_the_engines_developers_is_left_out(void **state)
     assert_string_equal(err.detail, "engine internal error: no default database");
 }
 
+static void out_of_memory_tells_whose_limit_it_was(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message;
+        int64_t data_limit_bytes, limit_bytes;
+        bool kernel;
+    } rows[] = {
+        {"Out of Memory Error: could not allocate block of size 1 MiB (9 MiB/9 MiB used)", 2000, 1000, false},
+        {"Out of Memory Error: Failed to allocate block of 4096 bytes (bad allocation)", 2000, 2000, true},
+        {"Out of Memory Error: Allocation failure", 2000, 2000, true},
+        {"{\"exception_type\":\"Out of Memory\",\"exception_message\":\"Allocation failure\"}", 2000, 2000, true},
+        {"Out of Memory Error: Allocation failure", 0, 1000, false}, /* a control group kills: nothing was refused by the kernel */
+        {"INTERNAL Error: std::bad_alloc", 2000, 2000, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct failure_context ctx = {.memory_limit_bytes = 1000, .data_limit_bytes = rows[i].data_limit_bytes};
+        struct error err;
+        assert_true(failure_from_message(&err, rows[i].message, 0, &ctx));
+        assert_int_equal(err.code, ERR_OUT_OF_MEMORY);
+        assert_int_equal(err.limit_bytes, rows[i].limit_bytes);
+        assert_int_equal(err.stopped_by == STOP_KILL, rows[i].kernel);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_secret_of_every_source_is_hidden), cmocka_unit_test(an_error_inside_of_another_is_the_one_that_counts),
-                                       cmocka_unit_test(bytes_that_are_no_text_do_not_hide_what_is_one), cmocka_unit_test(advice_for_the_engines_developers_is_left_out)};
+                                       cmocka_unit_test(bytes_that_are_no_text_do_not_hide_what_is_one), cmocka_unit_test(advice_for_the_engines_developers_is_left_out),
+                                       cmocka_unit_test(out_of_memory_tells_whose_limit_it_was)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
