@@ -31,8 +31,9 @@ static const char generated_sql[] =
 static const char any_generated_sql[] =
     "SELECT 1::BIGINT FROM duckdb_tables() WHERE NOT internal AND contains(sql, 'GENERATED ALWAYS AS') LIMIT 1";
 
-/* What the engine has names for itself, in the database whose objects are found by a bare name. The engine looks there first: a macro `avg`
- * is what SUMMARIZE calls, a view `duckdb_tables` what SHOW TABLES reads, `list_aggr` what its own macro list_sum does, and no tree shows it. */
+/* What the engine has names for itself, and the database whose objects a bare name in a statement finds. The engine looks there first: a macro `avg`
+ * is what SUMMARIZE calls, a view `duckdb_tables` what SHOW TABLES reads, `list_aggr` what its own macro list_sum does, and no tree shows it.
+ * In a view of another database that is this other database. */
 enum { ENGINE_FUNCTION = 3, ENGINE_VIEW };
 static const char engine_names_sql[] =
     "SELECT kind, (SELECT database_name FROM duckdb_databases() WHERE NOT internal ORDER BY database_oid LIMIT 1), 'main', name, NULL::VARCHAR"
@@ -64,19 +65,6 @@ static char *column_text(duckdb_data_chunk chunk, idx_t column, idx_t row)
     return text;
 }
 
-static void look_for_shadow(struct policy *p, enum policy_object kind, const char *database, const char *name)
-{
-    struct stored_object *o = p->shadow ? NULL : stored_shadow(p->stored, kind, database, name, &p->shadow_effect);
-    char why[700];
-    if (!o)
-        return;
-    snprintf(why, sizeof why, "the engine has one of that name, which any statement may use, so nothing runs before it is dropped; %.500s", o->why);
-    free(o->why);
-    o->why = strdup(why);
-    CHECK(o->why);
-    p->shadow = o;
-}
-
 static void add_row(struct policy *p, duckdb_data_chunk chunk, idx_t row)
 {
     int64_t kind = ((int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[row];
@@ -90,7 +78,7 @@ static void add_row(struct policy *p, duckdb_data_chunk chunk, idx_t row)
         body = select ? select : ""; /* an empty text can't be judged, and is refused */
     }
     if (kind == ENGINE_FUNCTION || kind == ENGINE_VIEW)
-        look_for_shadow(p, kind == ENGINE_VIEW ? POLICY_TABLE_OBJECT : POLICY_FUNCTION_OBJECT, texts[0] ? texts[0] : "", texts[2] ? texts[2] : "");
+        stored_mark_engines(p->stored, kind == ENGINE_VIEW ? POLICY_TABLE_OBJECT : POLICY_FUNCTION_OBJECT, texts[0] ? texts[0] : "", texts[2] ? texts[2] : "");
     else
         number = stored_add(p->stored, (enum stored_kind)kind, texts[0] ? texts[0] : "", texts[1] ? texts[1] : "", texts[2] ? texts[2] : "", body);
     if (kind == STORED_MACRO) {
@@ -179,6 +167,26 @@ static int64_t read_rows(struct policy *p, const char *sql, bool only_count, str
     return count;
 }
 
+/* A refused object that any statement may use without naming it has every statement refused. */
+static void find_shadow(struct policy *p)
+{
+    char why[700];
+    for (uint32_t i = 0; i < stored_count(p->stored); i++) {
+        struct stored_object *o = stored_get(p->stored, i);
+        if (o->engines != STORED_ENGINES_HOME)
+            continue;
+        if (o->effect > p->shadow_effect)
+            p->shadow_effect = o->effect;
+        if (!o->why || p->shadow)
+            continue;
+        snprintf(why, sizeof why, "the engine has one of that name, which any statement may use, so nothing runs before it is dropped; %.500s", o->why);
+        free(o->why);
+        o->why = strdup(why);
+        CHECK(o->why);
+        p->shadow = o;
+    }
+}
+
 int policy_load(struct policy *p, struct error *err)
 {
     for (size_t i = 0; i < sizeof stored_sql / sizeof *stored_sql; i++)
@@ -191,5 +199,12 @@ int policy_load(struct policy *p, struct error *err)
         judge_stored(p, i);
     stored_settle(p->stored);
     /* Stored objects that are as harmless as tables need no look at the list. */
-    return !stored_all_plain(p->stored) && read_rows(p, engine_names_sql, false, err) < 0 ? -1 : 0;
+    if (stored_all_plain(p->stored))
+        return 0;
+    if (read_rows(p, engine_names_sql, false, err) < 0)
+        return -1;
+    while (stored_taint(p->stored))
+        stored_settle(p->stored);
+    find_shadow(p);
+    return 0;
 }

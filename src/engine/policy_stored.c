@@ -230,21 +230,28 @@ bool stored_all_plain(const struct stored *s)
     return true;
 }
 
-struct stored_object *stored_shadow(struct stored *s, enum policy_object kind, const char *database, const char *name, enum policy_effect *effect)
+void stored_mark_engines(struct stored *s, enum policy_object kind, const char *home, const char *name)
 {
     size_t len = strlen(name);
-    struct stored_object *refused = NULL;
     for (uint32_t i = s->buckets[policy_name_hash(name, len) % BUCKETS]; i != NONE; i = s->objects[i].chain) {
         struct stored_object *o = &s->objects[i];
-        if ((o->kind == STORED_MACRO) != (kind == POLICY_FUNCTION_OBJECT) || !policy_name_is(name, len, o->name) || !policy_name_is("main", 4, o->schema) ||
-            strcmp(o->database, database) != 0)
-            continue;
-        if (o->effect > *effect)
-            *effect = o->effect;
-        if (o->why)
-            refused = o;
+        if ((o->kind == STORED_MACRO) == (kind == POLICY_FUNCTION_OBJECT) && policy_name_is(name, len, o->name) && policy_name_is("main", 4, o->schema))
+            o->engines = strcmp(o->database, home) == 0 ? STORED_ENGINES_HOME : STORED_ENGINES_AWAY;
     }
-    return refused;
+}
+
+bool stored_taint(struct stored *s)
+{
+    bool worse = false;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct stored_object *o = &s->objects[i];
+        if (o->engines != STORED_ENGINES_AWAY || (!o->why && o->effect == POLICY_KEEP))
+            continue;
+        for (uint32_t k = 0; k < s->count; k++)
+            if (s->objects[k].body && strcmp(s->objects[k].database, o->database) == 0)
+                worse |= carry(o, &s->objects[k]);
+    }
+    return worse;
 }
 
 const char *stored_kind_text(enum stored_kind kind)

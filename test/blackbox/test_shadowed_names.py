@@ -10,6 +10,7 @@ import pytest
 from lib import plain
 from lib.server import Server, run_cli
 from lib.session import Session
+from lib.sources import Sources
 from lib.db import Db
 
 # The tree of a harmless statement, whatever is asked.
@@ -81,6 +82,21 @@ def test_what_the_engine_uses_by_itself_runs_nothing(tmp_path, make_sql, sql):
         for statement in (sql, "SELECT 1", "EXPLAIN ANALYZE FROM items"):
             problem = s.client.query(statement).problem(403, "forbidden")
             assert problem["what"].endswith(" " + name) and "nothing runs before it is dropped" in problem["detail"], problem
+
+
+def test_a_view_of_another_database_uses_that_ones(tmp_path, items):
+    """A view looks for names where it lies, and what it uses without a word is found there as well."""
+    other = Db(tmp_path, "other.duckdb").make(f"{TABLE};; CREATE VIEW v AS SELECT list_sum([id]) AS x FROM items;; CREATE VIEW uses AS FROM v;; CREATE MACRO list_aggr(x, y) AS {CALL}")
+    there = plain.run(items, "FROM other.v LIMIT 1", "SELECT current_setting('enable_logging')", directory=tmp_path, before=[f"ATTACH '{other}' AS other (READ_ONLY)"])
+    assert there.rows == [["1"]], f"this is no hole of plain DuckDB: {there}"
+    sources = Sources(tmp_path).duckdb("other", other)
+    with Server(items, set=sources.settings) as s:
+        def ask(sql):
+            return s.client.query(sql, sources=["other"])
+
+        for sql in ("FROM other.v", "FROM other.uses", "SELECT other.main.list_aggr(1, 2)"):
+            assert ask(sql).problem(403, "forbidden")["what"].split(" ")[0] in ("view", "macro"), sql
+        assert ask("SELECT count(*), list_sum([1]) FROM other.items").data == [[100, 1]], "the rest of both databases works"
 
 
 def test_the_doctor_tells_that_nothing_runs(tmp_path):
