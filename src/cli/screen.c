@@ -8,26 +8,6 @@
 #include <string.h>
 #include <wchar.h>
 
-/* The character that starts here and its length; 0: no UTF-8. */
-static size_t character(const char *s, size_t left, uint32_t *ret)
-{
-    uint8_t c = (uint8_t)s[0];
-    size_t n = c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-    if (n > left || !utf8_valid(s, n))
-        return 0;
-    uint32_t v = n == 1 ? c : c & (0x7Fu >> n);
-    for (size_t i = 1; i < n; i++)
-        v = v << 6 | ((uint8_t)s[i] & 0x3Fu);
-    *ret = v;
-    return n;
-}
-
-static bool is_harmful(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || (c >= 0x200E && c <= 0x200F) ||
-           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
-}
-
 static bool put_escape(struct buf *b, uint32_t c)
 {
     switch (c) {
@@ -66,10 +46,10 @@ bool screen_append(struct buf *b, const char *text, size_t len, unsigned flags)
     size_t plain = 0; /* where the run of bytes that stay as they are began */
     bool ok = true;
     for (size_t i = 0; ok && i < len;) {
-        uint32_t c;
-        size_t n = character(text + i, len - i, &c);
+        size_t n = utf8_character(text + i, len - i);
+        uint32_t c = n ? utf8_code_point(text + i, n) : 0;
         size_t gap = flags & SCREEN_ONE_LINE ? line_break(text + i, len - i) : 0;
-        if (n && !gap && !is_harmful(c)) {
+        if (n && !gap && !utf8_is_control(c)) {
             i += n;
             continue;
         }
@@ -119,8 +99,8 @@ size_t screen_fit(const char *text, size_t len, size_t columns, size_t *ret_widt
 {
     size_t width = 0, i = 0;
     while (i < len) {
-        uint32_t c = 0;
-        size_t n = character(text + i, len - i, &c);
+        size_t n = utf8_character(text + i, len - i);
+        uint32_t c = n ? utf8_code_point(text + i, n) : 0;
         int w = c < 0x80 ? 1 : wcwidth((wchar_t)c);
         size_t more = w < 0 ? 1 : (size_t)w;
         if (width + more > columns)

@@ -65,17 +65,10 @@ bool buf_printf(struct buf *b, const char *format, ...)
 /* Most characters of most texts: themselves, in one byte. */
 static bool is_plain(uint8_t c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; }
 
-/* How a character of n bytes stands in a JSON string; NULL: as it is. C0, DEL and C1 are escaped: the text may end up on a terminal. */
+/* How a character of n bytes stands in a JSON string; NULL: as it is. What steers is escaped: the text may end up on a terminal. */
 static const char *escape(const char *s, size_t n, char space[8])
 {
-    uint8_t c = (uint8_t)s[0];
-    if (n == 2 && c == 0xC2 && (uint8_t)s[1] < 0xA0) {
-        snprintf(space, 8, "\\u%04x", (uint8_t)s[1]);
-        return space;
-    }
-    if (n != 1)
-        return NULL;
-    switch (c) {
+    switch (n == 1 ? s[0] : 0) {
     case '"': return "\\\"";
     case '\\': return "\\\\";
     case '\n': return "\\n";
@@ -83,9 +76,10 @@ static const char *escape(const char *s, size_t n, char space[8])
     case '\t': return "\\t";
     default: break;
     }
-    if (c >= 0x20 && c != 0x7F)
+    uint32_t c = utf8_code_point(s, n);
+    if (!utf8_is_control(c))
         return NULL;
-    snprintf(space, 8, "\\u%04x", c);
+    snprintf(space, 8, "\\u%04x", c & 0xFFFF);
     return space;
 }
 

@@ -21,19 +21,15 @@
  * CONFIG_VALUE_MAX, doubled by quoting; one long list and a few paths). */
 #define GROWTH_BYTES ((size_t)128 << 10)
 
-/* The sentence goes to terminals and logs: every byte of a control character, and of what is no UTF-8, becomes a '?'. */
+/* The sentence goes to terminals and logs: every byte of what steers them, and of what is no UTF-8, becomes a '?'. */
 static void make_printable(char *text)
 {
     size_t len = strlen(text), n;
     for (size_t i = 0; i < len; i += n) {
-        n = 1;
-        while (n < 4 && i + n < len && !utf8_valid(text + i, n))
-            n++;
-        unsigned char c = (unsigned char)text[i], next = (unsigned char)text[i + 1];
-        bool valid = utf8_valid(text + i, n);
-        if (!valid)
-            n = 1;
-        if (!valid || c < 0x20 || c == 0x7F || (c == 0xC2 && next < 0xA0))
+        n = utf8_character(text + i, len - i);
+        bool harmless = n && !utf8_is_control(utf8_code_point(text + i, n));
+        n = n ? n : 1;
+        if (!harmless)
             memset(text + i, '?', n);
     }
 }

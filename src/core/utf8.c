@@ -1,7 +1,6 @@
 /* UTF-8. Runs in every process. */
 #include "core/utf8.h"
 
-#include <stdint.h>
 #include <string.h>
 
 /* Table 3-7 of the Unicode standard. */
@@ -28,6 +27,22 @@ size_t utf8_character(const char *text, size_t len)
         if ((s[i] & 0xC0) != 0x80)
             return 0;
     return n;
+}
+
+uint32_t utf8_code_point(const char *text, size_t n)
+{
+    uint32_t v = (uint8_t)text[0];
+    if (n > 1)
+        v &= 0x7Fu >> n;
+    for (size_t i = 1; i < n; i++)
+        v = v << 6 | ((uint8_t)text[i] & 0x3Fu);
+    return v;
+}
+
+bool utf8_is_control(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C || (c >= 0x200E && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
+           (c >= 0x2066 && c <= 0x2069);
 }
 
 bool utf8_valid(const char *text, size_t len)

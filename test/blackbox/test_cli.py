@@ -197,7 +197,7 @@ class TestConfig:
         assert result.returncode == 2 and "timeout_max" in result.stderr, result
 
 
-HOSTILE = "\x1b[31mred\x07\x9b"
+HOSTILE = "\x1b[31mred\x07\x9b\u202e"
 
 
 @pytest.mark.parametrize("argv", [

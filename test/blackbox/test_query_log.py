@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -175,6 +176,26 @@ class TestNobodyReads:
             assert first["dropped_lines"] > 200
             s.process.send_signal(signal.SIGTERM)
             assert s.process.wait(30) == 0
+
+    def test_a_file_that_may_not_grow_hurts_nobody(self, items, tmp_path):
+        """A limit on the size of files is a signal, which ends whoever does not expect it."""
+        path, limit = tmp_path / "log", 64 << 20
+        path.touch()
+        os.truncate(path, limit - 4096)
+        log = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+        def limited():
+            os.dup2(log, 2)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with Server(items, preexec=limited) as server:
+            front = server.front_pid
+            for _ in range(50):
+                assert server.client.rows("SELECT 1") == [[1]]
+            wait_until(lambda: path.stat().st_size == limit, "the file is not full: nothing is shown")
+            server.send_signal(signal.SIGHUP)
+            assert server.client.rows("SELECT 1") == [[1]]
+            assert server.front_pid == front and server.is_up()
+        os.close(log)
 
     def test_a_closed_pipe_hurts_nobody(self, items):
         with Unread(items) as s:

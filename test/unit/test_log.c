@@ -98,6 +98,17 @@ static void a_line_is_json_with_its_fields(void **state)
     restore(e);
 }
 
+/* A log is read on terminals. */
+static void what_steers_a_terminal_is_escaped(void **state)
+{
+    (void)state;
+    struct log log = {.level = LOG_INFO, .format = LOG_TEXT, .role = "front"};
+    struct ends *e = redirect(false);
+    log_event(&log, LOG_INFO, "thing", LOG_S("text", "\x1b\x7f\xc2\x9b\xd8\x9c\xe2\x80\x8f\xe2\x80\xa8\xe2\x80\xae\xe2\x81\xa6 \xc2\xa0\xe2\x80\xaf\xe2\x82\xac"));
+    assert_non_null(strstr(read_all(e), "\"\\u001b\\u007f\\u009b\\u061c\\u200f\\u2028\\u202e\\u2066 \xc2\xa0\xe2\x80\xaf\xe2\x82\xac\""));
+    restore(e);
+}
+
 static void held_lines_wait_and_urgent_ones_do_not(void **state)
 {
     (void)state;
@@ -278,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_is_json_with_its_fields),
+        cmocka_unit_test(what_steers_a_terminal_is_escaped),
         cmocka_unit_test(held_lines_wait_and_urgent_ones_do_not),
         cmocka_unit_test(a_full_pipe_loses_lines_and_tells_how_many),
         cmocka_unit_test(a_full_socket_too),
