@@ -253,7 +253,7 @@ static int run_live(struct top *t)
     while (on) {
         bool read_now = false;
         draw(t);
-        int64_t left_ms = (next_ns - clock_now_ns()) / NS_PER_MS;
+        int64_t left_ms = (next_ns - clock_now_ns() + NS_PER_MS - 1) / NS_PER_MS; /* rounded up: not woken before it is time */
         on = act(t, terminal_wait(left_ms > 0 ? (int)left_ms : 0), &read_now);
         if (!read_now && clock_now_ns() < next_ns)
             continue;
