@@ -140,7 +140,8 @@ static int open_tcp(struct supervisor *s, const char *listen_text, struct error 
         r = bind(fd, list->ai_addr, list->ai_addrlen);
     freeaddrinfo(list);
     if (r < 0 || listen(fd, BACKLOG) < 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot listen on %s: %s", listen_text, strerror(errno));
+        return error_set(err, ERR_UNAVAILABLE, "cannot listen on %s: %s%s", listen_text, strerror(errno),
+                         errno == EADDRINUSE ? " by another program: end that, or give --listen (server.listen) another port; 0 takes a free one" : "");
     note_address(s, fd);
     s->listen_fds[s->listen_count++] = take_fd(&fd);
     return 0;

@@ -98,6 +98,11 @@ class TestStandardDescriptors:
         assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"standard output" in done.stderr, done
 
 
+    def test_a_taken_address_is_refused_with_the_way_out(self, server, items):
+        result = run_cli("serve", items, "--listen", server.address)
+        assert result.returncode == 1 and result.stdout == "" and "--listen" in result.stderr.splitlines()[-1], result
+
+
 class TestProcesses:
     def test_workers_stand_behind_the_front_for_the_cpu(self, server):
         front = proc.stat(server.front_pid).nice
@@ -178,6 +183,13 @@ class TestDrain:
 
     def test_new_connections_are_refused_while_it_drains(self, start):
         self.drains_behind_a_query(start(), is_refused)
+
+    def test_the_next_server_starts_there_while_it_drains(self, start):
+        first = start()
+
+        def next_answers(client):
+            return is_refused(client) and start(listen=first.address).client.rows("SELECT 1") == [[1]]
+        self.drains_behind_a_query(first, next_answers)
 
     def test_a_unix_socket_goes_when_it_drains(self, start, tmp_path):
         self.drains_behind_a_query(start(listen=f"unix:{tmp_path}/s"), lambda _: not (tmp_path / "s").exists())
