@@ -7,6 +7,7 @@
 #include "front/front.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -71,6 +72,7 @@ int cli_main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     /* Neither a core file nor another process of the same user gets to see queries and keys. An exec takes it back: each role says so itself. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow (ulimit -f), a log among them, is an error to be told, not the end of the process */
     if (strcmp(name, "front-process") == 0)
         return front_main(argc, argv);
     if (strcmp(name, "broker-process") == 0)

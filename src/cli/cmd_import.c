@@ -169,6 +169,8 @@ static void add_hint(const struct import_args *a, struct error *err)
 {
     if (err->code == ERR_SQL && a->table && a->how == IMPORT_CREATE && strstr(err->detail, "already exists"))
         error_hint(err, "; --replace makes it anew, --append adds to it");
+    else if (err->code == ERR_SQL && a->table && a->how == IMPORT_APPEND && strstr(err->detail, "does not exist"))
+        error_hint(err, "; without --append it is made");
     else if (err->code == ERR_SQL && !a->table && strstr(err->detail, "file system operations are disabled"))
         error_hint(err, "; a script may read its own directory, --read PATH allows more");
 }

@@ -105,6 +105,5 @@ void write_config_path(struct config *cfg, const char *path)
 int write_start(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
     return query_signals();
 }

@@ -20,5 +20,5 @@ int write_config(struct config **ret, const char *config_file, const char *const
 /* Puts another path in the place of database.path. */
 void write_config_path(struct config *cfg, const char *path);
 
-/* Blocks the signals that end a command; the signalfd. SIGPIPE and SIGXFSZ are errors afterwards instead of deaths. -1 with errno. */
+/* Blocks the signals that end a command; the signalfd. SIGPIPE is an error afterwards instead of a death. -1 with errno. */
 int write_start(void);

@@ -194,7 +194,6 @@ class TestFile:
 
     def test_a_file_size_limit_on_the_way_is_a_failure(self, query, tmp_path):
         def limit():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
         code, _, err = query(ENDLESS_RESULT, "-o", tmp_path / "out.csv", preexec_fn=limit).finish()
         assert code == 1 and "out.csv" in err and os.listdir(tmp_path) == ["scratch"]

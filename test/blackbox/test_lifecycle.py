@@ -98,6 +98,12 @@ class TestStandardDescriptors:
         assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"standard output" in done.stderr, done
 
 
+    def test_a_limit_of_file_sizes_is_told(self, items):
+        """Not even the memory that the processes share can be had under it."""
+        done = subprocess.run(["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", str(BULKHEAD), "serve", str(items), "--listen", "127.0.0.1:0"],
+                              env=clean_environment(), capture_output=True, timeout=60)
+        assert done.returncode == 1 and done.stdout == b"" and b"File too large" in done.stderr.splitlines()[-1], done
+
     def test_a_taken_address_is_refused_with_the_way_out(self, server, items):
         result = run_cli("serve", items, "--listen", server.address)
         assert result.returncode == 1 and result.stdout == "" and "--listen" in result.stderr.splitlines()[-1], result

@@ -180,6 +180,7 @@ class TestTables:
         csv = tmp_path / "a.csv"
         csv.write_text("i\n1\n2\n")
         refused(run_import(db, "--table", "t", csv), "already exists", "--replace", "--append")
+        refused(run_import(db, "--table", "u", csv, "--append"), "does not exist", "without --append")
         good(run_import(db, "--table", "t", csv, "--append"))
         assert ask(db, "SELECT count(*) FROM t") == [[12]]
         good(run_import(db, "--table", "t", csv, "--replace"))
