@@ -1,5 +1,7 @@
 /* The database's own views, macros and tables, judged before the first statement (see policy.h). Runs in the worker. */
+#include "engine/hidden_names.h"
 #include "engine/macro_defaults.h"
+#include "engine/policy_names.h"
 #include "engine/policy_private.h"
 #include "engine/failure.h"
 #include "engine/quote.h"
@@ -92,6 +94,40 @@ static void add_row(struct policy *p, duckdb_data_chunk chunk, idx_t row)
         free(texts[i]);
 }
 
+struct hidden {
+    struct judge *judge;
+    struct error *err;
+    bool refused;
+};
+
+static void on_hidden(void *ctx, bool call, bool quoted, struct span name)
+{
+    static const char why[] = "it stands in the quotes of a text, where a type's name may have put it";
+    struct hidden *h = ctx;
+    struct policy *p = h->judge->p;
+    const struct policy_name n = {.name = name, .schema = {"", 0}, .catalog = {"", 0}};
+    const struct policy_function *scalar = call ? policy_table_find(p->table, name.at, name.len, false) : NULL;
+    const struct policy_function *table = call ? policy_table_find(p->table, name.at, name.len, true) : NULL;
+    const char *way;
+    stored_use(p->stored, h->judge->user, call ? POLICY_FUNCTION_OBJECT : POLICY_TABLE_OBJECT, &n);
+    bool bad = call ? (scalar && scalar->class != POLICY_OPEN) || (table && table->class != POLICY_OPEN)
+                    : policy_view_refused(name.at, name.len, &way) || (quoted && policy_names_file(&n));
+    if (!bad || h->refused)
+        return;
+    policy_refuse(h->err, call ? "function" : "table", name, why, NULL);
+    h->refused = true;
+}
+
+/* The verdict on a text that the engine printed of its tree. */
+static enum policy_verdict judge_printed(struct judge *j, const char *sql, struct policy_walk *w, struct error *err)
+{
+    struct hidden h = {.judge = j, .err = err};
+    enum policy_verdict v = policy_judge_text(j, sql, strlen(sql), 0, w, err);
+    if (v == POLICY_ALLOWED && !hidden_names(sql, strlen(sql), on_hidden, &h))
+        return POLICY_UNJUDGED;
+    return v == POLICY_ALLOWED && h.refused ? POLICY_REFUSED : v;
+}
+
 /* What the engine says to a call with more arguments than the macro takes; NULL: nothing. The caller's. */
 static char *refused_call(struct policy *p, const struct stored_object *o)
 {
@@ -118,7 +154,7 @@ static enum policy_verdict judge_defaults(struct judge *j, const struct stored_o
     enum policy_verdict v = POLICY_ALLOWED;
     if (o->kind == STORED_MACRO && o->parameters > 0 && (!words || macro_defaults_any(words, o->name))) {
         char *sql = words && o->plain ? macro_defaults_sql(words, o->name) : NULL;
-        v = sql ? policy_judge_text(j, sql, strlen(sql), 0, w, err) : POLICY_UNJUDGED;
+        v = sql ? judge_printed(j, sql, w, err) : POLICY_UNJUDGED;
         if (v == POLICY_UNJUDGED) {
             error_set(err, ERR_FORBIDDEN, "its default arguments can't be judged");
             v = POLICY_REFUSED;
@@ -137,7 +173,7 @@ static void judge_stored(struct policy *p, uint32_t number)
     struct error err = {0};
     if (!o->body)
         return;
-    enum policy_verdict v = policy_judge_text(&j, o->body, strlen(o->body), 0, &w, &err);
+    enum policy_verdict v = judge_printed(&j, o->body, &w, &err);
     if (v == POLICY_ALLOWED)
         v = judge_defaults(&j, o, &w, &err);
     o->effect = (uint8_t)w.effect;

@@ -15,10 +15,9 @@ def checksum(block):
     return sum_
 
 
-def put(content, old, new):
-    """Puts `new` in the place of `old` in the catalog's first page; what follows moves."""
-    assert content.count(old) == 1
-    at, end = content.index(old), BLOCKS_AT + PAGE - 8
+def put(content, old, new, start=0):
+    """Puts `new` in the place of the first `old` behind `start`, in the catalog's first page; what follows moves. Returns where it ends."""
+    at, end = content.index(old, start), BLOCKS_AT + PAGE - 8
     assert BLOCKS_AT < at < end
     tail = content[at + len(old):end]
     grown = len(new) - len(old)
@@ -26,6 +25,7 @@ def put(content, old, new):
     content[at:end] = new + tail[:len(tail) - grown]
     for block in range(BLOCKS_AT, len(content), BLOCK):
         struct.pack_into("<Q", content, block, checksum(bytes(content[block + 8:block + BLOCK])))
+    return at + len(new)
 
 
 def between(content, begin, end):
@@ -43,5 +43,19 @@ def macro_with_default(directory, name, select):
     content = bytearray(db.path.read_bytes())
     constant = between(content, b"d\x00\x07e\x00Kf\x00\x01ag", b"QQQQQQQQ" + 2 * EXPRESSION_ENDS)
     put(content, constant, subquery + alias + part[len(subquery):])
+    db.path.write_bytes(content)
+    return db
+
+
+def view_with_type_names(directory, name, hidden, first, second, *before):
+    """A file with a view v that casts, selects `hidden` and casts again, whose two types have these names: texts that only a file can have there."""
+    view = f"SELECT CAST(id AS INTEGER) AS x, (SELECT count(*) FROM {hidden}) AS y, CAST(id AS INTEGER) AS z FROM items"
+    db = Db(directory, name).make(";;".join(["CREATE TABLE items AS SELECT 1 AS id", *before, f"CREATE VIEW v AS {view}"]))
+    content = bytearray(db.path.read_bytes())
+    integer = b"\xc9\x00d\x00\x0d" + 2 * EXPRESSION_ENDS
+    at = content.index(b"CREATE VIEW v AS")
+    for text in (first.encode(), second.encode()):
+        named = b"\xc9\x00d\x00\x0de\x00\x01d\x00\x01e\x00" + bytes([len(text)]) + text + 3 * EXPRESSION_ENDS
+        at = put(content, integer, named, at)
     db.path.write_bytes(content)
     return db

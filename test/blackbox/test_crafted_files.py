@@ -1,8 +1,10 @@
-"""Default arguments of macros that a database file holds. CREATE MACRO makes constants of them; a file that was made by hand may hold anything,
-and no catalog shows it."""
+"""Database files that were made by hand: what the engine would not write, but runs. Default arguments of macros that are no constants, which no
+catalog shows; names of types that hide part of a view from whoever reads its text."""
+
+import pytest
 
 from lib import plain
-from lib.crafted import macro_with_default
+from lib.crafted import macro_with_default, view_with_type_names
 from lib.db import Db
 from lib.server import Server
 
@@ -25,7 +27,7 @@ def test_a_default_that_is_harmless_runs(tmp_path):
 
 
 CONSTANTS = ["3", "-1.5", "'x\n\ty('''", "[1, 2, 3]", "{'a b': [NULL]}", "NULL", "true", "DATE '2020-01-01'", "INTERVAL 1 DAY", "'x00'::BLOB", "MAP {'a': 1}", "'nan'::DOUBLE", "10::HUGEINT",
-             "1 + 2 * 3", "'Candidate macros:\n\tm(a := write_log(1))'", "'a'::ENUM('a', 'b')", "'2020-01-01 00:00:00+00'::TIMESTAMPTZ", "'1'::BIT", "row(1, 'x')"]
+             "1 + 2 * 3", "'Candidate macros:\n\tm(a := f(1))'", "'a'::ENUM('a', 'b')", "'2020-01-01 00:00:00+00'::TIMESTAMPTZ", "'1'::BIT", "row(1, 'x')"]
 
 
 def test_constants_of_every_type_work(tmp_path):
@@ -47,3 +49,31 @@ def test_names_that_would_hide_a_default_are_refused(tmp_path):
             problem = s.client.query(f"SELECT {name}(1)").problem(403, "forbidden")
             assert problem["what"] == f"macro {name}" and "default arguments" in problem["detail"], problem
         assert s.client.rows("SELECT fine(1)") == [[2]]
+
+
+BAD = "CREATE VIEW bad AS FROM enable_logging()"
+TYPE_NAMES = [
+    ("enable_logging()", "INTEGER /*", "*/"),
+    ("enable_logging()", "INTEGER) || ('((", "))') || CAST(id AS VARCHAR"),
+    ("enable_logging()", 'INTEGER) AS "((', '))", CAST(id AS VARCHAR'),
+    ("enable_logging()", "INTEGER) || ($$((", "))$$) || CAST(id AS VARCHAR"),
+    ("duckdb_databases", 'INTEGER) AS "((', '))", CAST(id AS VARCHAR'),
+    ("bad", "INTEGER) || ('((", "))') || CAST(id AS VARCHAR"),
+]
+
+
+@pytest.mark.parametrize("hidden,first,second", TYPE_NAMES, ids=["comment", "text", "name", "dollars", "view", "stored view"])
+def test_a_types_name_hides_no_part_of_a_view(tmp_path, hidden, first, second):
+    db = view_with_type_names(tmp_path, "hostile.duckdb", hidden, first, second, BAD)
+    there = plain.run(db, "FROM v", directory=tmp_path)
+    assert there.error is None and len(there.rows[0]) == 3, f"this is no hole of plain DuckDB: {there}"
+    with Server(db) as s:
+        assert s.client.query("FROM v").problem(403, "forbidden")["what"] == "view v"
+        assert s.client.rows("SELECT id FROM items") == [[1]]
+
+
+def test_views_with_words_in_their_texts_work(tmp_path):
+    db = Db(tmp_path).make("""CREATE TABLE t AS SELECT 1 AS a;; CREATE VIEW bad AS FROM enable_logging();;
+        CREATE VIEW v AS SELECT 'it came from t, or from "bad data" (join us)' AS a, 'sum(x) -- no comment /*' AS "count(*)", 4 // 2 - -1 AS c, '{"a": 1}'->>'a' AS d FROM t""")
+    with Server(db) as s:
+        assert s.client.rows("SELECT c, d FROM v") == [[3, "1"]]
