@@ -159,10 +159,14 @@ static const char *expiry(const char *text, char space[KEY_TIME_BYTES])
 static int put_limits(const struct key_args *a, struct buf *out, struct error *err)
 {
     char moment[KEY_TIME_BYTES];
+    int64_t until_s;
     for (size_t i = 0; i < a->limit_count; i++) {
         const char *value = a->limits[i].value;
-        if (!strcmp(a->limits[i].field, "expires"))
+        if (!strcmp(a->limits[i].field, "expires")) {
             value = expiry(value, moment);
+            if (!key_time_parse(value, &until_s) && until_s <= (int64_t)time(NULL))
+                return error_set(err, ERR_BAD_REQUEST, "--expires: %s is over already, nobody could use the key", value);
+        }
         if (keyfile_put_field(out, a->limits[i].field, value, err) < 0)
             return -1;
     }

@@ -101,6 +101,7 @@ class TestCommand:
         ["key", "new", "a b", "--role", "reader"], ["key", "new", "../a", "--role", "reader"], ["key", "new", "a", "b", "--role", "reader"],
         ["key", "new", "a", "--role", "reader", "--colour", "red"], ["key", "new", "a", "--role", "reader", "--rate", "many"],
         ["key", "new", "a", "--role", "reader", "--rate", "1", "--rate", "2"], ["key", "list", "a"], ["key", "revoke"],
+        ["key", "new", "a", "--role", "reader", "--expires", "2020-01-31"], ["key", "new", "a", "--role", "reader", "--expires", "0s"],
     ])
     def test_wrong_usage_is_exit_2_and_makes_no_file(self, keys_file, argv):
         result = run_cli(*argv, *(["--keys", keys_file] if len(argv) > 1 and argv[-1] != "--role" else []))
