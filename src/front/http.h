@@ -26,7 +26,7 @@ struct http_options {
     size_t max_head_bytes;     /* request line + headers: 431 */
     size_t max_body_bytes;     /* one body, after de-chunking: 413 */
     size_t body_memory_bytes;  /* all bodies together: 503 overloaded, Retry-After: 1 */
-    unsigned max_connections;  /* accepted and closed at once with 503 when over */
+    unsigned max_connections;  /* over it, the one that is idle for longest goes; without one the new one is closed at once with 503 */
     const char *allowed_hosts; /* comma-separated host names without port, besides localhost, 127.0.0.1, [::1] and the listen address */
     const char *cors_origins;  /* comma-separated origins, "" for none */
     /* A timeout of 0 or less is off. */

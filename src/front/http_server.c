@@ -15,6 +15,7 @@
 
 #define ACCEPTS_PER_TURN 64
 #define LAST_TURNS 16       /* of accepting, before the sockets end */
+#define ROOM_LOOKS 8        /* at idle connections, before a new one is refused */
 #define REJECTS_MAX 128 /* connections over the maximum that get a lingering close; further ones are closed at once */
 #define FD_BACKOFF_MS 100
 
@@ -240,9 +241,32 @@ static void reject(struct http_server *s, int fd)
     conn_timer(c, TIMER_LINGER);
 }
 
+/* No request on it, and none on its way. */
+static bool is_quiet(const struct conn *c)
+{
+    char one;
+    return c->phase == READ_IDLE && c->ahead.len == c->ahead_off && !transport_has_input(&c->io) && recv(c->fd, &one, 1, MSG_PEEK) <= 0;
+}
+
+/* The kept connection that has been idle for longest goes, as it would at the end of its time: idle clients do not keep health checks,
+ * admins and everybody else out. */
+static bool make_room(struct http_server *s)
+{
+    static const enum timer_kind kinds[] = {TIMER_IDLE, TIMER_WARM};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        struct conn *c = s->lists[kinds[k]].first;
+        for (int i = 0; c && i < ROOM_LOOKS; i++, c = c->next)
+            if (is_quiet(c)) {
+                conn_close(c, false);
+                return true;
+            }
+    }
+    return false;
+}
+
 struct conn *http_server_adopt(struct http_server *s, int fd)
 {
-    if (s->connections >= s->opt.max_connections) {
+    if (s->connections >= s->opt.max_connections && !make_room(s)) {
         reject(s, fd);
         return NULL;
     }
@@ -374,8 +398,7 @@ void http_server_drain(struct http_server *s)
         struct conn *next;
         for (struct conn *c = s->lists[kinds[k]].first; c; c = next) {
             next = c->next;
-            char one; /* a request that is here already is still answered */
-            if (c->phase == READ_IDLE && c->ahead.len == c->ahead_off && !transport_has_input(&c->io) && recv(c->fd, &one, 1, MSG_PEEK) <= 0)
+            if (is_quiet(c)) /* a request that is here already is still answered */
                 conn_close(c, false);
         }
     }

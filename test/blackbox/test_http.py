@@ -1,5 +1,6 @@
 """The protocol itself: whole and half requests, pipelining, smuggling, floods, old clients, hosts and origins."""
 
+import contextlib
 import json
 import socket
 
@@ -199,6 +200,7 @@ class TestFloods:
         try:
             for h in held:
                 assert h.request("GET", "/healthz").status == 200
+                h.send(b"POST /v1/query HTTP/1.1\r\n")  # no longer idle
             with Connection(server.address) as extra:
                 try:
                     extra.send_request("GET", "/healthz")
@@ -210,6 +212,19 @@ class TestFloods:
             for h in held:
                 h.close()
         wait_until(lambda: server.client.get("/healthz").status == 200, "does not serve again")
+
+
+    def test_at_the_maximum_the_one_that_is_idle_for_longest_makes_room(self, start):
+        server = start(set={"server.max_connections": 20})
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(Connection(server.address)) for _ in range(20)]
+            for h in held:
+                assert h.request("GET", "/healthz").status == 200
+            extra = stack.enter_context(Connection(server.address))
+            assert extra.request("GET", "/healthz").status == 200
+            wait_until(held[0].is_closed_by_peer, "not the oldest one went")
+            for h in [*held[1:], extra]:
+                assert h.request("GET", "/healthz").status == 200, "more than one went"
 
 
 class TestOldAndCarefulClients:
