@@ -197,7 +197,8 @@ static void put_arithmetic(struct plan *p)
 
 static int refuse(const struct plan *p, struct error *err)
 {
-    if (p->sharers > 0) /* together too much, so the share was below the least (see divide) */
+    /* Together too much, so the share was below the least (see divide): for want of memory, unless the explicit sizes alone are too much. */
+    if (p->sharers > 0 && p->explicit_bytes <= p->available_bytes)
         return error_set(err, ERR_BAD_REQUEST,
                          "there is too little memory: a worker needs a memory_limit of at least %s. %s. Lower [pool] workers, spares, "
                          "[session] max, the explicit sizes, or set [pool] overcommit = yes",

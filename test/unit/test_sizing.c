@@ -120,6 +120,9 @@ static void test_explicit_sizes_that_do_not_fit(void **state)
         "2400.0MB of 945.7MB (too much); cpus: 2 (affinity). At these sizes 1 workers and spares fit "
         "together; lower [pool] memory_limit, memory_cap, workers, spares, [session] max, or set [pool] "
         "overcommit = yes");
+    /* nor with sessions that take what there is */
+    assert_int_equal(resolve(&s, "[pool]\nmemory_limit = 400MB\n", machine(2, GIB), 2, &err), -1);
+    assert_int_equal(strncmp(err.detail, "the configured memory does not fit. ", 36), 0);
     s = resolved("[pool]\nmemory_limit = 400MB\novercommit = yes\n", machine(2, GIB), 0);
     assert_true(s.overcommitted);
     assert_int_equal(s.memory_cap_bytes, 800000000);
