@@ -43,9 +43,9 @@ fuzz: deps ## fuzz every target for FUZZ_SECONDS (default 60) each
 	@scripts/install-packages test
 	@exec scripts/fuzz $(TARGETS)
 
-soak: ## long variants: faults (SOAK_MINUTES, default 30), 500 kills of writes, a day of many tenants, and every format against the engine
+soak: ## long variants: faults (SOAK_MINUTES, default 30), 500 kills of writes, a day of many tenants, every format against the engine, and all of the virtual machines
 	@scripts/install-packages test
-	@BULKHEAD_SOAK_MINUTES=$${SOAK_MINUTES:-30} exec scripts/test-all fault blackbox
+	@BULKHEAD_SOAK_MINUTES=$${SOAK_MINUTES:-30} exec scripts/test-all fault blackbox vm
 
 install: build ## install below PREFIX (default /usr/local), DESTDIR in front of it
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD_DIR) --prefix "$(PREFIX)"

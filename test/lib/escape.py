@@ -64,7 +64,7 @@ class Attacked(Server):
 
     def __init__(self, home, user=None, **how):
         self.home, self.user = home, user
-        super().__init__(home.database, binary=home.path / "bulkhead", preexec=becomes(user), **how)
+        super().__init__(home.database, binary=home.path / "bulkhead", **{"preexec": becomes(user), **how})
 
     @staticmethod
     def text(*steps, then=""):
