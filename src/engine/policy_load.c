@@ -150,9 +150,11 @@ static char *refused_call(struct policy *p, const struct stored_object *o)
 /* The engine makes constants of a macro's default arguments when it writes them, but takes whatever a file holds. */
 static enum policy_verdict judge_defaults(struct judge *j, const struct stored_object *o, struct policy_walk *w, struct error *err)
 {
-    char *words = o->kind == STORED_MACRO && o->parameters > 0 ? refused_call(j->p, o) : NULL;
+    if (o->parameters == 0) /* or no macro */
+        return POLICY_ALLOWED;
+    char *words = refused_call(j->p, o);
     enum policy_verdict v = POLICY_ALLOWED;
-    if (o->kind == STORED_MACRO && o->parameters > 0 && (!words || macro_defaults_any(words, o->name))) {
+    if (!words || macro_defaults_any(words, o->name)) {
         char *sql = words && o->plain ? macro_defaults_sql(words, o->name) : NULL;
         v = sql ? judge_printed(j, sql, w, err) : POLICY_UNJUDGED;
         if (v == POLICY_UNJUDGED) {

@@ -392,7 +392,6 @@ int front_main(int argc, char **argv)
         return 1;
     prctl(PR_SET_NAME, "bulkhead-front"); /* exec by /proc/self/exe leaves "exe" */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a log or a spool file that gets too large loses what does not fit */
     signal(SIGINT, SIG_IGN); /* the supervisor decides */
     signal(SIGHUP, SIG_IGN);
     signal(SIGTTOU, SIG_IGN); /* it logs to the terminal from a process group that is not in the foreground */

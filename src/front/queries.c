@@ -30,11 +30,11 @@ struct record *queries_lookup(struct front *f, struct exchange *x, const char *i
     struct caller c = caller_of(f, x);
     struct record *rec = registry_find(f->registry, id);
     struct error err;
-    bool forgotten = was_known(f, &c, id); /* asked of every id: that of another key takes as long as one that never was */
     if (rec && caller_may_see(&c, rec)) {
         exchange_add_header(x, QUERY_ID_HEADER, rec->id);
         return rec;
     }
+    bool forgotten = was_known(f, &c, id); /* asked of both kinds: an id of another key takes as long as one that never was */
     if (!rec && forgotten)
         error_set(&err, ERR_GONE, "the query %.60s was forgotten: too many came after it, or the server's front was restarted", id);
     else

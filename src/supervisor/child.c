@@ -70,7 +70,7 @@ static bool set_descriptors(const struct child_spec *spec)
     return true;
 }
 
-void child_reset_signals(void)
+static void reset_signals(void)
 {
     struct sigaction sa = {.sa_handler = SIG_DFL};
     for (int sig = 1; sig < NSIG; sig++)
@@ -104,9 +104,6 @@ static void run_child(const struct child_spec *spec, int report_fd)
         if (value && asprintf(&env[kept], "%s=%s", kept_environment[i], value) > 0)
             kept++;
     }
-    child_reset_signals();
-    /* A group of its own: a signal to the server's whole group (a terminal, timeout(1), foreman) is the supervisor's alone to answer, by a drain. */
-    (void)setpgid(0, 0);
     set_weight(spec);
     int report = fcntl(report_fd, F_DUPFD_CLOEXEC, 3 + 2 * CHILD_FDS_MAX);
     if (!enter_groups(spec) || !set_cores(spec) || !set_descriptors(spec)) /* without its limits it does not start */
@@ -118,18 +115,43 @@ static void run_child(const struct child_spec *spec, int report_fd)
 }
 
 /* A signal that arrives before the child has reset the handlers would be taken by the parent's, which tell the parent's loop: so none does. */
-static pid_t fork_child(const struct child_spec *spec, int report_fd)
+pid_t child_fork(void)
 {
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
-    if (pid == 0)
-        run_child(spec, report_fd);
+    if (pid == 0) {
+        reset_signals();
+        /* A group of its own: a signal to the server's whole group (a terminal, timeout(1), foreman) is the supervisor's alone to answer, by a drain. */
+        (void)setpgid(0, 0);
+        return 0;
+    }
     int e = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     errno = e;
     return pid;
+}
+
+/* Our own unreaped child: the pid can't be another's. Keeps errno. */
+static void discard(pid_t pid)
+{
+    int e = errno;
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+    errno = e;
+}
+
+int child_take(pid_t pid, struct child *ret)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0) {
+        discard(pid);
+        return -1;
+    }
+    fcntl(pidfd, F_SETFD, FD_CLOEXEC);
+    *ret = (struct child){.pid = pid, .pidfd = pidfd};
+    return 0;
 }
 
 int child_spawn(const struct child_spec *spec, struct child *ret)
@@ -138,7 +160,9 @@ int child_spawn(const struct child_spec *spec, struct child *ret)
     int report[2] = {-1, -1};
     if (!spec->failure_fd && pipe2(report, O_CLOEXEC) < 0)
         return -1;
-    pid_t pid = fork_child(spec, spec->failure_fd ? *spec->failure_fd : report[1]);
+    pid_t pid = child_fork();
+    if (pid == 0)
+        run_child(spec, spec->failure_fd ? *spec->failure_fd : report[1]);
     fd_close_p(&report[1]);
     if (pid < 0) {
         fd_close_p(&report[0]);
@@ -147,17 +171,11 @@ int child_spawn(const struct child_spec *spec, struct child *ret)
     int child_errno = 0;
     ssize_t n = spec->failure_fd ? 0 : read(report[0], &child_errno, sizeof child_errno); /* end of file at the exec: some 100 us */
     fd_close_p(&report[0]);
-    int pidfd = n == 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (pidfd < 0) {
-        int e = n > 0 ? child_errno : errno;
-        kill(pid, SIGKILL); /* our own unreaped child: the pid can't be another's */
-        waitpid(pid, NULL, 0);
-        errno = e;
-        return -1;
-    }
-    fcntl(pidfd, F_SETFD, FD_CLOEXEC);
-    *ret = (struct child){.pid = pid, .pidfd = pidfd};
-    return 0;
+    if (n == 0)
+        return child_take(pid, ret);
+    errno = n > 0 ? child_errno : errno;
+    discard(pid);
+    return -1;
 }
 
 int child_signal(const struct child *c, int sig, int value)

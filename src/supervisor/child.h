@@ -33,8 +33,11 @@ struct child_spec {
     int64_t slice_ns;        /* core/slice.h; 0: the scheduler's own */
 };
 
-/* In a new child, before anything else: signals are its own affair from here on, with their default actions. Whoever forks has blocked them all. */
-void child_reset_signals(void);
+/* fork() for a child that execs, or soon ends by itself: there with signals of its own, at their default actions, and in a process group of its own.
+ * 0 there; else its pid, for child_take, or -1 with errno. */
+pid_t child_fork(void);
+/* A child that was just forked, as a value. 0; -1 with errno: then it was killed and reaped. */
+int child_take(pid_t pid, struct child *ret);
 /* Forks and execs. 0; -1 with errno (also of what fails in the child, unless that goes to failure_fd). */
 int child_spawn(const struct child_spec *spec, struct child *ret);
 /* Sends a signal; value goes along as siginfo's si_value. -1 with errno ESRCH when it is gone. */

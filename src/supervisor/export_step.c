@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define NO_DIRECTORY "destination.path: the directory can't be used: %s"
 #define KEPT_MAX 3 /* descriptors that a step's process keeps: its reply's, and those it works on */
@@ -101,37 +100,21 @@ static pid_t fork_step(struct export_step *ret, int *reply)
 {
     int pair[2];
     pid_t supervisor = getpid();
-    sigset_t all, before;
     *ret = EXPORT_STEP_NONE;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before); /* the supervisor's handlers would tell the supervisor's loop: none runs here */
-    pid_t pid = fork();
-    int e = errno;
+    pid_t pid = child_fork();
     if (pid == 0) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != supervisor)
             _exit(1);
-        child_reset_signals();
-        (void)setpgid(0, 0);
         *reply = pair[1];
         return 0;
     }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    close(pair[1]);
+    fd_close_p(&pair[1]);
     ret->reply_fd = pair[0];
-    int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1; /* CLOEXEC */
-    if (pidfd >= 0) {
-        ret->child = (struct child){.pid = pid, .pidfd = pidfd};
+    if (pid > 0 && child_take(pid, &ret->child) == 0)
         return pid;
-    }
-    e = pid > 0 ? errno : e;
-    if (pid > 0) {
-        (void)kill(pid, SIGKILL); /* ours and not reaped: the pid can't be another's */
-        (void)waitpid(pid, NULL, 0);
-    }
     fd_close_p(&ret->reply_fd);
-    errno = e;
     return -1;
 }
 

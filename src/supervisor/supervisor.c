@@ -264,7 +264,6 @@ int supervisor_run(const struct supervisor_options *opts)
     s.front.control_fd = -1;
     s.log = (struct log){.level = (enum log_level)s.cfg->log.level, .format = (enum log_format)s.cfg->log.format, .role = "supervisor"};
     struct error err;
-    signal(SIGXFSZ, SIG_IGN); /* a log that gets too large loses what does not fit */
     jail_begin(&s);
     int refused = supervisor_refuse_unprotected(s.cfg, &err) < 0 || check_sources(&s, &err) < 0 || resolve_sizes(&s, &err) < 0 ||
                   key_source_open(&s, &err) < 0 || tls_source_open(&s, &err) < 0 || cap_watch_open(&s, &err) < 0;

@@ -163,13 +163,18 @@ class TestGroups:
         grouped.stop()
         assert not cgroups.of_server(group, pid)
 
-    def test_what_a_killed_server_left_is_removed_by_the_next(self, grouped, start, items):
-        group, pid = cgroups.group_of(grouped.pid, "memory"), grouped.pid
-        everybody = grouped.note_processes()
-        grouped.send_signal(signal.SIGKILL)
-        grouped.wait_end()
+    @staticmethod
+    def left_by_a_kill(server):
+        """The groups that it leaves, once all its processes are gone."""
+        group, pid = cgroups.group_of(server.pid, "memory"), server.pid
+        everybody = server.note_processes()
+        server.send_signal(signal.SIGKILL)
+        server.wait_end()
         wait_until(lambda: proc.reap_strays() is not None and all(proc.is_gone(p) for p in everybody), "not all of the killed server's processes are gone")
-        left = cgroups.of_server(group, pid)
+        return cgroups.of_server(group, pid)
+
+    def test_what_a_killed_server_left_is_removed_by_the_next(self, grouped, start, items):
+        left = self.left_by_a_kill(grouped)
         assert left, "there was nothing to remove"
         other = start(items, set=SET)
         other.wait_log("groups_removed")
@@ -177,12 +182,7 @@ class TestGroups:
 
     def test_what_is_still_dying_when_the_next_starts_is_removed_later(self, grouped, start, items):
         """A supervisor that is started again at once meets the last one's workers, which the kernel is still taking apart."""
-        group, pid = cgroups.group_of(grouped.pid, "memory"), grouped.pid
-        everybody = grouped.note_processes()
-        grouped.send_signal(signal.SIGKILL)
-        grouped.wait_end()
-        wait_until(lambda: proc.reap_strays() is not None and all(proc.is_gone(p) for p in everybody), "not all of the killed server's processes are gone")
-        left = cgroups.of_server(group, pid)
+        left = self.left_by_a_kill(grouped)
         slow = subprocess.Popen(["sleep", "600"])
         try:
             for directory in left:
