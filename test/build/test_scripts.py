@@ -131,6 +131,34 @@ def test_pytest_report_is_counted(suites_script, tmp_path):
     assert (counts.passed, counts.failed, counts.skipped) == (1, 2, 1)
 
 
+@pytest.mark.parametrize("text, told", [
+    ("==27994==Unable to get registers from thread 27989.\n", True),
+    ("==12==Running thread 9 was not suspended. False leaks are possible.\n==12==Unable to get registers from thread 9.\n\n", True),
+    ("==12==Unable to get registers from thread 9.\n\n=====\n==9==ERROR: LeakSanitizer: detected memory leaks\n", False),
+    ("==9==ERROR: AddressSanitizer: heap-use-after-free on address 0x1\n", False),
+    ("src/a.c:1:2: runtime error: signed integer overflow\n", False),
+    ("", False),
+])
+def test_a_process_killed_under_its_leak_check_is_no_finding(suites_script, text, told):
+    assert suites_script.was_killed_while_checked(text) is told
+
+
+def test_sanitizer_reports_fail_the_suite(suites_script, tmp_path, monkeypatch):
+    monkeypatch.setenv("BUILD_DIR", str(tmp_path))
+    runner = suites_script.Runner()
+    monkeypatch.setattr(runner, "need_build", lambda *_: "directory")
+
+    def run_tests(_directory, env):
+        logs = env["UBSAN_OPTIONS"].split("log_path=")[1].split(":")[0]
+        for pid, text in ((7, "==8==Unable to get registers from thread 7.\n"), (9, "a.c:1:2: runtime error: x\n")):
+            with open(f"{logs}.{pid}", "w", encoding="utf-8") as f:
+                f.write(text)
+        return suites_script.Counts(passed=1)
+
+    counts = suites_script.sanitized(runner, "asan", run_tests)
+    assert counts.failed == 1 and counts.problems[0].endswith("report.9")
+
+
 def test_ctest_report_is_counted(suites_script, tmp_path):
     path = put_report(tmp_path, """<testsuite><testcase name="a" status="run"/><testcase name="b" status="fail"><failure/></testcase>
         <testcase name="c" status="notrun"><skipped message="Unable to find executable"/></testcase>
