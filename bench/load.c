@@ -48,6 +48,8 @@ struct load {
     double seconds, warmup_s;
     uint64_t max_requests;     /* 0: no limit but the time */
     int64_t gap_ns, due_ns;    /* between two requests of the one connection; when the next one is due. 0: no pause */
+    uint64_t turn, n_of_turn;  /* so many requests of the one connection for each line on stdin. 0: no turns */
+    bool told_to_end;
     char *request;
     size_t request_len;
     struct conn conns[MAX_CONNECTIONS];
@@ -122,10 +124,28 @@ static void wait_until_due(struct load *l)
     l->due_ns += l->gap_ns;
 }
 
+/* At the end of a turn it says so, and waits to be given the next one. */
+static void wait_for_turn(struct load *l)
+{
+    char line[16];
+
+    if (l->n_of_turn == l->turn) {
+        l->n_of_turn = 0;
+        puts("turn");
+        fflush(stdout);
+    }
+    if (l->n_of_turn++ == 0)
+        l->told_to_end = fgets(line, sizeof line, stdin) == NULL;
+}
+
 static void conn_send(struct load *l, struct conn *c)
 {
     size_t done = 0;
 
+    if (l->turn > 0)
+        wait_for_turn(l);
+    if (l->told_to_end)
+        return;
     if (l->gap_ns > 0)
         wait_until_due(l);
     c->sent_ns = now_ns();
@@ -264,7 +284,7 @@ static void conn_readable(struct load *l, struct conn *c)
 
 static bool finished(const struct load *l)
 {
-    return now_ns() >= l->end_ns || (l->max_requests != 0 && l->n_ok >= l->max_requests);
+    return l->told_to_end || now_ns() >= l->end_ns || (l->max_requests != 0 && l->n_ok >= l->max_requests);
 }
 
 static void run(struct load *l)
@@ -316,7 +336,7 @@ static void print_report(const struct load *l)
 static void usage(void)
 {
     fputs("usage: bench_load HOST PORT [--connections N] [--seconds S] [--warmup S] [--requests N]\n"
-          "       [--rate PER_S (one connection only)] [--method M] [--path P] [--header 'Name: value']... [--body FILE] [--status N] [--expect TEXT]\n",
+          "       [--rate PER_S (one connection only)] [--turn N (likewise)] [--method M] [--path P] [--header 'Name: value']... [--body FILE] [--status N] [--expect TEXT]\n",
           stderr);
     exit(2);
 }
@@ -373,6 +393,8 @@ static void parse_args(struct load *l, int argc, char **argv)
             l->max_requests = strtoull(value, NULL, 10);
         else if (strcmp(key, "--rate") == 0 && atof(value) >= 1)
             l->gap_ns = (int64_t)(1e9 / atof(value));
+        else if (strcmp(key, "--turn") == 0)
+            l->turn = strtoull(value, NULL, 10);
         else if (strcmp(key, "--method") == 0)
             l->method = value;
         else if (strcmp(key, "--path") == 0)
@@ -390,7 +412,7 @@ static void parse_args(struct load *l, int argc, char **argv)
     }
     if (l->n_conns < 1 || l->n_conns > MAX_CONNECTIONS || l->seconds <= 0 || l->warmup_s < 0)
         usage();
-    if (l->gap_ns > 0 && l->n_conns > 1)
+    if ((l->gap_ns > 0 || l->turn > 0) && l->n_conns > 1)
         usage();
     build_request(l, headers, body, body_len);
 }

@@ -21,11 +21,8 @@ TPCH = {
 }
 
 
-def load(
-    env, server, connections, seconds, *, sql=None, path="/v1/query", expect=None, warmup=0.3, requests=0, more=()
-):
-    """Runs bench_load against a server and returns its report; an answer that is not the right one is a
-    failure."""
+def load_command(env, server, connections, seconds, *, sql=None, path="/v1/query", expect=None, warmup=0.3, requests=0, more=()):
+    """The command line of bench_load."""
     command = [
         str(env.load),
         "127.0.0.1",
@@ -49,7 +46,12 @@ def load(
         command += ["--expect", expect]
     if server.key:
         command += ["--header", f"Authorization: Bearer {server.key}"]
-    command += more
+    return [*command, *more]
+
+
+def load(env, server, connections, seconds, *, warmup=0.3, **how):
+    """Runs bench_load against a server and returns its report; an answer that is not the right one is a failure."""
+    command = load_command(env, server, connections, seconds, warmup=warmup, **how)
     what = f"{server.name}: load with {connections} connections"
     report = json.loads(checked(command, what, seconds + warmup + 60))
     if report["errors"] or report["broken"] or report["mismatches"] or not report["requests"]:

@@ -6,19 +6,16 @@ import resource
 import socket
 import subprocess
 import uuid
-from statistics import quantiles
 
 from .env import BenchError, checked
 from .faults import Pinned
 from .procs import cpu_seconds, private_bytes
 from .speed import SELECT_1, load
 from .subjects import WORKERS, Bulkhead
+from .turns import cost_of
 
 IDLE_CONNECTIONS = 10_000
 REFUSALS_PER_S = 2_000
-PASSES = 9  # short turns of each side: a difference of microseconds drowns in a machine's slow moods
-TURNS = 24  # those whose CPU time is counted, of so many requests each
-REQUESTS = 1_000
 FLOODED_TURNS = 2
 CALM_RATE = 500  # requests per second: far from what a worker can do, so that p99 is no queue of one's own
 
@@ -36,40 +33,7 @@ class Keyed(Bulkhead):
         self.name = "bulkhead with keys"
 
 
-def select_1(env, server, seconds):
-    return load(env, server, 1, seconds, sql=SELECT_1, expect="[[1]]", warmup=0.1)
-
-
-def request_us(env, server, front, workers):
-    """CPU time for one request: of the front, and of front and workers together."""
-    before = cpu_seconds(front), sum(map(cpu_seconds, workers))
-    load(env, server, 1, 60, sql=SELECT_1, expect="[[1]]", warmup=0, requests=REQUESTS)
-    own, theirs = cpu_seconds(front) - before[0], sum(map(cpu_seconds, workers)) - before[1]
-    return own / REQUESTS * 1e6, (own + theirs) / REQUESTS * 1e6
-
-
-def quiet(values):
-    """The lower quartile: what else runs on the machine makes work dearer (caches, moves between cores), never cheaper."""
-    return quantiles(values, n=4)[0]
-
-
-def cost_of(env, rec, name, plain, other, seconds):
-    """SELECT 1 on one connection, in turns on both: the difference in the front's CPU time for a request, that as a share of all that a request
-    costs, and the ratio of the rates."""
-    pids = {server: (server.status()["front"]["pid"], server.worker_pids()) for server in (plain, other)}
-    took = {plain: [], other: []}
-    for turn in range(TURNS):
-        for server in (plain, other) if turn % 2 else (other, plain):
-            took[server].append(request_us(env, server, *pids[server]))
-    fronts = {server: quiet([front for front, _ in values]) for server, values in took.items()}
-    rec.add(f"tenants.{name}.us", fronts[other] - fronts[plain])
-    rec.add(f"tenants.{name}.share", (fronts[other] - fronts[plain]) / quiet([whole for _, whole in took[plain]]))
-    for turn in range(PASSES):
-        found = {server: select_1(env, server, seconds) for server in ((plain, other) if turn % 2 else (other, plain))}
-        rec.add(f"tenants.{name}.ratio", found[other]["per_s"] / found[plain]["per_s"])
-
-
-def keys_and_log(env, rec, seconds):
+def keys_and_log(env, rec):
     """Two servers that differ in one thing are up together."""
     for name, plain, other in (
         ("keys", Bulkhead(env), Keyed(env)),
@@ -80,7 +44,7 @@ def keys_and_log(env, rec, seconds):
             for server in servers:
                 server.start()
                 server.settle()
-            cost_of(env, rec, name, plain, other, seconds)
+            cost_of(env, rec, name, plain, other)
         finally:
             for server in servers:
                 server.stop()
@@ -183,7 +147,7 @@ def beside_pinned(env, rec, server, seconds):
 
 
 def measure(env, rec, quick, seconds):
-    keys_and_log(env, rec, seconds / 2)
+    keys_and_log(env, rec)
     server = Keyed(env)
     try:
         server.start()
