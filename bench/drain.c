@@ -61,9 +61,9 @@ static void send_all(int fd, const char *data, size_t len)
 
 struct answer {
     int status;
-    int64_t length;     /* -1: chunked */
-    uint64_t bytes;     /* of the body as it came, with its framing */
-    char last[5];       /* the body's last bytes */
+    int64_t length; /* -1: chunked */
+    uint64_t bytes; /* of the body as it came, with its framing */
+    char last[5];   /* the body's last bytes */
     double first_s, end_s;
 };
 

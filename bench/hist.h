@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#define HIST_BITS 8    /* 256 steps for each power of two: 0.4 % */
+#define HIST_BITS 8 /* 256 steps for each power of two: 0.4 % */
 #define HIST_SIZE ((64 - HIST_BITS + 1) << HIST_BITS)
 
 /* The bucket of a value; always below HIST_SIZE. */

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define MAX_SAMPLES (1u << 20)
-#define PACE_NS     100000L
+#define PACE_NS 100000L
 
 struct options {
     const char *database;
@@ -27,10 +27,10 @@ struct options {
     const char *sql;
     const char *threads;
     const char *memory_limit;
-    double seconds;       /* length of the timed part of a loop */
-    unsigned repeat;      /* runs of mode "query" */
-    long deadline_ms;     /* mode "runaway": when to interrupt */
-    long wait_ms;         /* mode "runaway": how long to wait for the engine to obey */
+    double seconds;   /* length of the timed part of a loop */
+    unsigned repeat;  /* runs of mode "query" */
+    long deadline_ms; /* mode "runaway": when to interrupt */
+    long wait_ms;     /* mode "runaway": how long to wait for the engine to obey */
 };
 
 struct bench {
@@ -38,7 +38,7 @@ struct bench {
     duckdb_database db;
     duckdb_connection con;
     duckdb_prepared_statement stmt;
-    uint32_t *sample_ns;  /* MAX_SAMPLES; later ones are counted, not kept */
+    uint32_t *sample_ns; /* MAX_SAMPLES; later ones are counted, not kept */
     size_t n_samples;
     uint64_t n_done;
     uint64_t n_rows;
@@ -71,12 +71,9 @@ static void run_setup(duckdb_connection con, const char *sql)
 static void open_database(struct bench *b)
 {
     const char *settings[][2] = {
-        {"access_mode", "READ_ONLY"},
-        {"threads", b->opt.threads},
-        {"memory_limit", b->opt.memory_limit},
-        {"autoinstall_known_extensions", "false"},
-        {"autoload_known_extensions", "false"},
-        {"allow_community_extensions", "false"},
+        {"access_mode", "READ_ONLY"},           {"threads", b->opt.threads},
+        {"memory_limit", b->opt.memory_limit},  {"autoinstall_known_extensions", "false"},
+        {"autoload_known_extensions", "false"}, {"allow_community_extensions", "false"},
         {"allow_persistent_secrets", "false"},
     };
     duckdb_config config;
@@ -151,9 +148,8 @@ static void print_samples(struct bench *b, double seconds)
     qsort(b->sample_ns, b->n_samples, sizeof *b->sample_ns, compare_u32);
     printf("{\"mode\":\"%s\",\"engine\":\"%s\",\"requests\":%llu,\"seconds\":%.4f,\"per_s\":%.1f,"
            "\"rows\":%llu,\"p50_us\":%.2f,\"p90_us\":%.2f,\"p99_us\":%.2f,\"max_us\":%.2f}\n",
-           b->opt.mode, duckdb_library_version(), (unsigned long long)b->n_done, seconds,
-           (double)b->n_done / seconds, (unsigned long long)b->n_rows, percentile_us(b, 0.50),
-           percentile_us(b, 0.90), percentile_us(b, 0.99), percentile_us(b, 1.0));
+           b->opt.mode, duckdb_library_version(), (unsigned long long)b->n_done, seconds, (double)b->n_done / seconds, (unsigned long long)b->n_rows,
+           percentile_us(b, 0.50), percentile_us(b, 0.90), percentile_us(b, 0.99), percentile_us(b, 1.0));
 }
 
 static void loop_for(struct bench *b, bool paced, double seconds)
@@ -239,8 +235,7 @@ static void mode_runaway(struct bench *b)
     rc = pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &limit);
     if (rc != 0 && rc != ETIMEDOUT)
         die("pthread_clockjoin_np", strerror(rc));
-    printf("{\"mode\":\"runaway\",\"stopped\":%s,\"after_ms\":%.2f}\n", rc == 0 ? "true" : "false",
-           (double)(now_ns() - asked) / 1e6);
+    printf("{\"mode\":\"runaway\",\"stopped\":%s,\"after_ms\":%.2f}\n", rc == 0 ? "true" : "false", (double)(now_ns() - asked) / 1e6);
     fflush(stdout);
     _exit(0);
 }
@@ -249,7 +244,8 @@ static void usage(void)
 {
     fputs("usage: bench_inproc DATABASE hot|hot_prepared|paced|paced_prepared|query|runaway\n"
           "       [--sql SQL] [--threads N] [--memory-limit SIZE] [--seconds S] [--repeat N]\n"
-          "       [--deadline-ms N] [--wait-ms N]\n", stderr);
+          "       [--deadline-ms N] [--wait-ms N]\n",
+          stderr);
     exit(2);
 }
 
@@ -287,8 +283,8 @@ static void parse_args(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.opt = {.sql = "SELECT 1", .threads = "1", .memory_limit = "512MB",
-                              .seconds = 2, .repeat = 10, .deadline_ms = 1000, .wait_ms = 3000}};
+    struct bench b = {
+        .opt = {.sql = "SELECT 1", .threads = "1", .memory_limit = "512MB", .seconds = 2, .repeat = 10, .deadline_ms = 1000, .wait_ms = 3000}};
 
     parse_args(&b.opt, argc, argv);
     b.sample_ns = calloc(MAX_SAMPLES, sizeof *b.sample_ns);

@@ -86,8 +86,13 @@ static struct engine *open_engine(const char *database, bool boxed, uid_t uid, c
 {
     struct layers l = {0};
     struct error err;
-    struct sandbox_plan plan = {.parent = parent, .uid = uid, .database_path = database, .extension_directory = "", .scratch_directory = scratch,
-                                .file_bytes = 1 << 30, .threads = 1};
+    struct sandbox_plan plan = {.parent = parent,
+                                .uid = uid,
+                                .database_path = database,
+                                .extension_directory = "",
+                                .scratch_directory = scratch,
+                                .file_bytes = 1 << 30,
+                                .threads = 1};
     struct engine_options o = {.database_path = database, .memory_limit_bytes = 512000000, .threads = 1, .statement_cache_entries = 100};
     sandbox_offer(&l);
     if (boxed && sandbox_prepare(&plan, &l, &err) < 0)

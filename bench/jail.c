@@ -41,8 +41,13 @@ static void jail(const char *database, uid_t uid, const char *scratch, pid_t par
     struct layers l = {0};
     struct error err;
     double t[3] = {now_ms()};
-    struct sandbox_plan plan = {.parent = parent, .uid = uid, .database_path = database, .extension_directory = "", .scratch_directory = scratch,
-                                .file_bytes = 1 << 30, .threads = 2};
+    struct sandbox_plan plan = {.parent = parent,
+                                .uid = uid,
+                                .database_path = database,
+                                .extension_directory = "",
+                                .scratch_directory = scratch,
+                                .file_bytes = 1 << 30,
+                                .threads = 2};
     sandbox_offer(&l);
     int r = sandbox_prepare(&plan, &l, &err);
     t[1] = now_ms();

@@ -25,10 +25,10 @@
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 256
-#define MAX_ANSWER      (4u << 20)   /* head and body of one answer */
-#define MAX_BODY        (1u << 20)
-#define MAX_BROKEN      100          /* reconnects before giving up */
-#define STALL_MS        20000        /* nothing at all from the server for so long: give up */
+#define MAX_ANSWER (4u << 20) /* head and body of one answer */
+#define MAX_BODY (1u << 20)
+#define MAX_BROKEN 100 /* reconnects before giving up */
+#define STALL_MS 20000 /* nothing at all from the server for so long: give up */
 
 enum answer_state { ANSWER_PARTIAL, ANSWER_WHOLE, ANSWER_BAD };
 
@@ -46,15 +46,15 @@ struct load {
     int port;
     unsigned n_conns;
     double seconds, warmup_s;
-    uint64_t max_requests;     /* 0: no limit but the time */
-    int64_t gap_ns, due_ns;    /* between two requests of the one connection; when the next one is due. 0: no pause */
-    uint64_t turn, n_of_turn;  /* so many requests of the one connection for each line on stdin. 0: no turns */
+    uint64_t max_requests;    /* 0: no limit but the time */
+    int64_t gap_ns, due_ns;   /* between two requests of the one connection; when the next one is due. 0: no pause */
+    uint64_t turn, n_of_turn; /* so many requests of the one connection for each line on stdin. 0: no turns */
     bool told_to_end;
     char *request;
     size_t request_len;
     struct conn conns[MAX_CONNECTIONS];
     int epoll_fd;
-    bool counting;             /* the warm-up is over */
+    bool counting; /* the warm-up is over */
     int64_t count_from_ns, end_ns;
     uint64_t n_ok, n_broken, n_mismatch, n_status[600], n_bytes;
     int64_t max_ns;
@@ -156,7 +156,7 @@ static void conn_send(struct load *l, struct conn *c)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return;    /* the read that follows sees the broken connection and counts it */
+            return; /* the read that follows sees the broken connection and counts it */
         done += (size_t)n;
     }
 }
@@ -271,21 +271,13 @@ static void conn_readable(struct load *l, struct conn *c)
     c->len += (size_t)n;
     c->buf[c->len] = '\0';
     switch (answer_state(c, &status)) {
-    case ANSWER_PARTIAL:
-        return;
-    case ANSWER_BAD:
-        conn_broken(l, c);
-        return;
-    case ANSWER_WHOLE:
-        count_answer(l, c, status);
-        conn_send(l, c);
+    case ANSWER_PARTIAL: return;
+    case ANSWER_BAD: conn_broken(l, c); return;
+    case ANSWER_WHOLE: count_answer(l, c, status); conn_send(l, c);
     }
 }
 
-static bool finished(const struct load *l)
-{
-    return l->told_to_end || now_ns() >= l->end_ns || (l->max_requests != 0 && l->n_ok >= l->max_requests);
-}
+static bool finished(const struct load *l) { return l->told_to_end || now_ns() >= l->end_ns || (l->max_requests != 0 && l->n_ok >= l->max_requests); }
 
 static void run(struct load *l)
 {
@@ -320,8 +312,8 @@ static void print_report(const struct load *l)
     const char *comma = "";
 
     printf("{\"connections\":%u,\"requests\":%llu,\"seconds\":%.4f,\"per_s\":%.1f,\"bytes\":%llu,"
-           "\"broken\":%llu,\"mismatches\":%llu,\"errors\":{", l->n_conns, (unsigned long long)l->n_ok,
-           seconds, (double)l->n_ok / seconds, (unsigned long long)l->n_bytes,
+           "\"broken\":%llu,\"mismatches\":%llu,\"errors\":{",
+           l->n_conns, (unsigned long long)l->n_ok, seconds, (double)l->n_ok / seconds, (unsigned long long)l->n_bytes,
            (unsigned long long)l->n_broken, (unsigned long long)l->n_mismatch);
     for (unsigned i = 0; i < 600; i++) {
         if (l->n_status[i] == 0)
@@ -329,14 +321,15 @@ static void print_report(const struct load *l)
         printf("%s\"%u\":%llu", comma, i, (unsigned long long)l->n_status[i]);
         comma = ",";
     }
-    printf("},\"p50_us\":%.2f,\"p90_us\":%.2f,\"p99_us\":%.2f,\"max_us\":%.2f}\n", percentile_us(l, 0.50),
-           percentile_us(l, 0.90), percentile_us(l, 0.99), (double)l->max_ns / 1000.0);
+    printf("},\"p50_us\":%.2f,\"p90_us\":%.2f,\"p99_us\":%.2f,\"max_us\":%.2f}\n", percentile_us(l, 0.50), percentile_us(l, 0.90),
+           percentile_us(l, 0.99), (double)l->max_ns / 1000.0);
 }
 
 static void usage(void)
 {
     fputs("usage: bench_load HOST PORT [--connections N] [--seconds S] [--warmup S] [--requests N]\n"
-          "       [--rate PER_S (one connection only)] [--turn N (likewise)] [--method M] [--path P] [--header 'Name: value']... [--body FILE] [--status N] [--expect TEXT]\n",
+          "       [--rate PER_S (one connection only)] [--turn N (likewise)] [--method M] [--path P] [--header 'Name: value']... [--body FILE] "
+          "[--status N] [--expect TEXT]\n",
           stderr);
     exit(2);
 }
@@ -360,8 +353,7 @@ static void build_request(struct load *l, const char *headers, const char *body,
     l->request = malloc(strlen(headers) + body_len + 1024);
     if (l->request == NULL || strlen(l->method) + strlen(l->path) > 512)
         die("request", "too large");
-    n = sprintf(l->request, "%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s", l->method, l->path, l->host, l->port,
-                headers);
+    n = sprintf(l->request, "%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s", l->method, l->path, l->host, l->port, headers);
     if (body_len > 0)
         n += sprintf(l->request + n, "Content-Length: %zu\r\n", body_len);
     n += sprintf(l->request + n, "\r\n");

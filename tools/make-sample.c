@@ -176,8 +176,7 @@ static int publish(const struct sample *s)
 
 int main(int argc, char **argv)
 {
-    struct sample s = {.loads = calloc((size_t)argc + 1, sizeof(char *)),
-                       .values = calloc((size_t)argc + 1, sizeof(char *))};
+    struct sample s = {.loads = calloc((size_t)argc + 1, sizeof(char *)), .values = calloc((size_t)argc + 1, sizeof(char *))};
     if (!s.loads || !s.values || argc < 3) {
         fputs("usage: make-sample OUT.duckdb SCRIPT.sql [--load EXTENSION]... [NAME=VALUE]...\n", stderr);
         return 2;

@@ -17,8 +17,8 @@
 
 /* All of /etc and of the resolvers' directories, not single files: those are replaced while the broker runs, and a rule would stay with the old one.
  * Libraries: modules of the name service are loaded at the first lookup that needs them. */
-static const char *const readable[] = {"/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/lib", "/lib64", "/usr/lib",
-                                       "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom"};
+static const char *const readable[] = {"/etc",     "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/lib",      "/lib64",
+                                       "/usr/lib", "/usr/lib64",           "/usr/local/lib",  "/usr/share/zoneinfo", "/dev/null", "/dev/urandom"};
 
 static void raise_fence(struct layers *l)
 {
@@ -57,8 +57,12 @@ static void install_filter(struct layers *l)
 int broker_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
 {
     /* Two steps have no rows of their own: the next row that is told there takes their place. */
-    static const struct role_layers role = {.user = LAYER_BROKER_USER, .capabilities = LAYER_BROKER_CAPABILITIES, .not_dumpable = LAYER_BROKER_USER,
-                                             .no_new_privs = LAYER_BROKER_SECCOMP, .landlock = LAYER_BROKER_LANDLOCK, .seccomp = LAYER_BROKER_SECCOMP};
+    static const struct role_layers role = {.user = LAYER_BROKER_USER,
+                                            .capabilities = LAYER_BROKER_CAPABILITIES,
+                                            .not_dumpable = LAYER_BROKER_USER,
+                                            .no_new_privs = LAYER_BROKER_SECCOMP,
+                                            .landlock = LAYER_BROKER_LANDLOCK,
+                                            .seccomp = LAYER_BROKER_SECCOMP};
     int sealed = privileges_give_up(&role, uid, parent, l, err);
     if (sealed <= 0)
         return sealed;

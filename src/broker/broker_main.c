@@ -71,7 +71,8 @@ static void *serve(void *arg)
     auto_close int fd = reach_connect(e, EGRESS_CONNECT_MS, &error, &refused, address);
     if (refused)
         log_event(&broker_log, LOG_WARN, "egress_refused", LOG_I("worker", r->channel->grant.worker), LOG_S("source", e->source),
-                  LOG_S("host", e->host), LOG_S("address", address), LOG_S("why", "the name leads to an address that only a literal declaration may name"));
+                  LOG_S("host", e->host), LOG_S("address", address),
+                  LOG_S("why", "the name leads to an address that only a literal declaration may name"));
     atomic_fetch_sub(&r->channel->under_way, 1);
     answer(r->channel, r->ask.id, fd >= 0 ? 0 : error, fd);
     release(r->channel);

@@ -42,15 +42,9 @@ static void range_text(const struct config_key *k, char out[RANGE_MAX])
     snprintf(out, RANGE_MAX, "%s..%s%s", lo, hi, k->auto_allowed ? ", auto" : "");
 }
 
-static const char *default_text(const struct config_key *k)
-{
-    return *k->default_text ? k->default_text : "(none)";
-}
+static const char *default_text(const struct config_key *k) { return *k->default_text ? k->default_text : "(none)"; }
 
-static int widest(int width, const char *text)
-{
-    return (int)strlen(text) > width ? (int)strlen(text) : width;
-}
+static int widest(int width, const char *text) { return (int)strlen(text) > width ? (int)strlen(text) : width; }
 
 struct widths {
     int key, type, def, unit, range;
@@ -79,9 +73,8 @@ static void print_keys(const struct config_key *keys, size_t count, const struct
             printf("%s[%s]\n", i ? "\n" : "", k->section);
         section = k->section;
         range_text(k, range);
-        printf("%-*s  %-*s  %-*s  %-*s  %-*s  %-7s  %s\n", w->key, k->key, w->type, config_type_text(k->type),
-               w->def, default_text(k), w->unit, k->unit, w->range, range, config_when_text(k->when),
-               k->help);
+        printf("%-*s  %-*s  %-*s  %-*s  %-*s  %-7s  %s\n", w->key, k->key, w->type, config_type_text(k->type), w->def, default_text(k), w->unit,
+               k->unit, w->range, range, config_when_text(k->when), k->help);
     }
 }
 

@@ -95,7 +95,8 @@ static int on_copy(struct import *im, struct error *err)
         return -1;
     import_report(im->pub.place.path, is_new ? "made" : "published", &im->body);
     if (version > 0)
-        write_say("  the old version is kept as %s.bulkhead-version-%lld; `bulkhead rollback` brings it back", im->pub.place.name, (long long)version);
+        write_say("  the old version is kept as %s.bulkhead-version-%lld; `bulkhead rollback` brings it back", im->pub.place.name,
+                  (long long)version);
     if (note[0])
         write_fail(0, NAME, "%s", note);
     return 0;
@@ -152,10 +153,8 @@ static int run(struct import *im, struct error *err)
     const struct import_args *a = im->args;
     if (a->table && a->dry_run)
         return describe(im, err);
-    struct publish_options o = {.path = a->database,
-                                .mode = a->in_place ? LOCK_IN_PLACE : LOCK_COPY,
-                                .command = "bulkhead import",
-                                .may_be_new = true};
+    struct publish_options o = {
+        .path = a->database, .mode = a->in_place ? LOCK_IN_PLACE : LOCK_COPY, .command = "bulkhead import", .may_be_new = true};
     int rc = publish_begin(&im->pub, &o, err);
     if (rc == 0 && im->pub.leftovers > 0)
         write_say("%s: removed what an interrupted run had left (%d files)", im->pub.place.path, im->pub.leftovers);

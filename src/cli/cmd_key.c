@@ -16,15 +16,14 @@
 
 #define OPTIONS_MAX 24
 
-static const char usage[] =
-    "usage: bulkhead key new NAME --role ROLE [--keys FILE] [LIMITS]\n"
-    "       bulkhead key list [--keys FILE]\n"
-    "       bulkhead key revoke NAME [--keys FILE]\n"
-    "\n"
-    "Makes an API key, prints it once on standard output and stores its hash, lists the keys, or takes one away.\n"
-    "A running server sees the change within a second; queries of a key that is gone are cancelled.\n"
-    "  --keys FILE            the key file; without it server.keys_file of --config FILE or of the environment\n"
-    "  --role ROLE            reader (queries), analyst (and sessions, sources), admin (and writes, everybody's queries)\n";
+static const char usage[] = "usage: bulkhead key new NAME --role ROLE [--keys FILE] [LIMITS]\n"
+                            "       bulkhead key list [--keys FILE]\n"
+                            "       bulkhead key revoke NAME [--keys FILE]\n"
+                            "\n"
+                            "Makes an API key, prints it once on standard output and stores its hash, lists the keys, or takes one away.\n"
+                            "A running server sees the change within a second; queries of a key that is gone are cancelled.\n"
+                            "  --keys FILE            the key file; without it server.keys_file of --config FILE or of the environment\n"
+                            "  --role ROLE            reader (queries), analyst (and sessions, sources), admin (and writes, everybody's queries)\n";
 
 struct key_args {
     const char *verb, *name, *role, *keys_file, *config_file;
@@ -51,10 +50,7 @@ static void print_help(void)
 }
 
 /* Arguments and file contents may hold anything: they are escaped before they are shown. */
-static int fail(int code, const char *what, const char *arg, const char *after)
-{
-    return screen_complain(code, "key", what, arg, after);
-}
+static int fail(int code, const char *what, const char *arg, const char *after) { return screen_complain(code, "key", what, arg, after); }
 
 static int usage_error(const char *what, const char *arg) { return fail(2, what, arg, "; see `bulkhead key --help`"); }
 

@@ -57,10 +57,7 @@ static int fail(int code, const struct error *err)
     return code;
 }
 
-static void add_set(struct query_args *a, const char *text)
-{
-    a->sets[a->set_count++] = text;
-}
+static void add_set(struct query_args *a, const char *text) { a->sets[a->set_count++] = text; }
 
 /* The database, as the worker, whose directory may be another one's, needs it; and a pool of one. */
 static void add_own_sets(struct query_args *a, char **ret_path)
@@ -81,7 +78,8 @@ static int load_config(struct query_args *a, struct config **ret, struct error *
     struct config *cfg;
     if (config_load(&cfg, a->config_file, a->sets, environ, err) < 0)
         return -1;
-    if (layers_check_names(&cfg->sandbox.require, err) < 0 || limits_probe(&machine, "", 0, err) < 0 || sizing_resolve(&sizing, cfg, &machine, 0, err) < 0) {
+    if (layers_check_names(&cfg->sandbox.require, err) < 0 || limits_probe(&machine, "", 0, err) < 0 ||
+        sizing_resolve(&sizing, cfg, &machine, 0, err) < 0) {
         config_free(cfg);
         return -1;
     }

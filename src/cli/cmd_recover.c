@@ -51,7 +51,7 @@ struct recovery {
     int lock_fd, database_fd;
     struct db_header header;
     struct wal_report wal;
-    bool halves;                   /* the two other files of a crash in the middle of a checkpoint, or one of them */
+    bool halves; /* the two other files of a crash in the middle of a checkpoint, or one of them */
     char stamp[BACKUP_STAMP_BYTES];
 };
 
@@ -64,8 +64,10 @@ static int find_holder(struct recovery *r, struct error *err)
     if (!holder_open(r->database_fd, &h))
         return 0;
     holder_text(&h, who, sizeof who);
-    return error_set(err, ERR_CONFLICT, "%s has \"%s\" open%s; recovery needs it for itself (an import makes a whole log part of the file while "
-                     "servers run)", who, r->place.path, h.writes ? " for writing" : "");
+    return error_set(err, ERR_CONFLICT,
+                     "%s has \"%s\" open%s; recovery needs it for itself (an import makes a whole log part of the file while "
+                     "servers run)",
+                     who, r->place.path, h.writes ? " for writing" : "");
 }
 
 static int look_at_file(struct recovery *r, struct error *err)
@@ -79,12 +81,14 @@ static int look_at_file(struct recovery *r, struct error *err)
     enum db_header_state state = db_header_read(r->database_fd, &r->header);
     db_header_text(state, &r->header, text, sizeof text);
     if (state != DB_HEADER_OK)
-        return error_set(err, ERR_UNAVAILABLE, "database \"%s\": %s; a log can't help (`bulkhead rollback` publishes the version before, if one was "
-                         "kept)", r->place.path, text);
+        return error_set(err, ERR_UNAVAILABLE,
+                         "database \"%s\": %s; a log can't help (`bulkhead rollback` publishes the version before, if one was "
+                         "kept)",
+                         r->place.path, text);
     if (r->header.encrypted)
         return error_set(err, ERR_UNAVAILABLE, "database \"%s\" is encrypted, and this program has no key for it", r->place.path);
-    write_say("%s: %lld bytes, storage version %" PRIu64 ", checkpoint %" PRIu64, r->place.path, place_size(&r->place, ""),
-              r->header.storage_version, r->header.iteration);
+    write_say("%s: %lld bytes, storage version %" PRIu64 ", checkpoint %" PRIu64, r->place.path, place_size(&r->place, ""), r->header.storage_version,
+              r->header.iteration);
     return 0;
 }
 
@@ -224,7 +228,8 @@ static int replay_or_discard(struct recovery *r, struct error *err)
 static int dry(const struct recovery *r, struct error *err)
 {
     if (!engine_refuses(r))
-        write_say("dry run: recovery would %s", r->wal.state == WAL_NONE && !r->halves ? "have nothing to do" : "copy everything, replay, checkpoint and verify");
+        write_say("dry run: recovery would %s",
+                  r->wal.state == WAL_NONE && !r->halves ? "have nothing to do" : "copy everything, replay, checkpoint and verify");
     else if (r->args->discard)
         write_say("dry run: recovery would copy everything, put the log aside and go on without it");
     else

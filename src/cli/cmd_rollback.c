@@ -37,7 +37,8 @@ static int rollback(const char *database, struct config *cfg, int signal_fd, str
     int64_t number;
     int rc = publish_begin(&p, &o, err) < 0 || publish_rollback_find(&p, &number, path, err) < 0 || verify(cfg, path, signal_fd, err) < 0 ||
                      publish_rollback(&p, number, err) < 0
-                 ? -1 : 0;
+                 ? -1
+                 : 0;
     if (rc == 0) {
         write_say("%s: version %lld is published again", p.place.path, (long long)number);
         if (p.old_fd >= 0)

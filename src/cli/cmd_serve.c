@@ -11,16 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char help[] =
-    "usage: bulkhead serve [DATABASE] [--config FILE] [--listen ADDR:PORT] [--set SECTION.KEY=VALUE]...\n"
-    "\n"
-    "Serves DATABASE, read-only, over HTTP; without one, an empty in-memory database.\n"
-    "  --config FILE          configuration (INI); `bulkhead config` lists every key\n"
-    "  --listen ADDR:PORT     where to listen; port 0 takes a free one, unix:/path a socket\n"
-    "  --set SECTION.KEY=VAL  one value, before environment and file\n"
-    "\n"
-    "When ready it prints one line on stdout: bulkhead ready http=ADDR:PORT workers=N database=PATH\n"
-    "Logs go to stderr. SIGTERM drains and ends, SIGHUP reads the configuration again.\n";
+static const char help[] = "usage: bulkhead serve [DATABASE] [--config FILE] [--listen ADDR:PORT] [--set SECTION.KEY=VALUE]...\n"
+                           "\n"
+                           "Serves DATABASE, read-only, over HTTP; without one, an empty in-memory database.\n"
+                           "  --config FILE          configuration (INI); `bulkhead config` lists every key\n"
+                           "  --listen ADDR:PORT     where to listen; port 0 takes a free one, unix:/path a socket\n"
+                           "  --set SECTION.KEY=VAL  one value, before environment and file\n"
+                           "\n"
+                           "When ready it prints one line on stdout: bulkhead ready http=ADDR:PORT workers=N database=PATH\n"
+                           "Logs go to stderr. SIGTERM drains and ends, SIGHUP reads the configuration again.\n";
 
 struct arguments {
     const char *config_file;

@@ -24,18 +24,17 @@
 #define TIMEOUT_MS 5000
 #define KEY_FILE_MAX 4096
 
-static const char usage[] =
-    "usage: bulkhead top [--url URL] [--key-file FILE] [--ca FILE] [--interval TIME] [--once]\n"
-    "\n"
-    "Shows workers, queries and queue of a running server, and again each second; a query can be chosen and cancelled.\n"
-    "  --url URL         http://HOST:PORT, https://HOST:PORT or unix:/path; default BULKHEAD_URL, else " DEFAULT_URL "\n"
-    "  --key-file FILE   a file with the API key (role admin); default the environment variable BULKHEAD_KEY.\n"
-    "                    There is no option for the key itself: other users can read a command line\n"
-    "  --ca FILE         certificates (PEM) to trust instead of the system's\n"
-    "  --interval TIME   how often it is read again, 250ms to 1h; default 1s\n"
-    "  --once            print one view and end, as it also does when the output is no terminal\n"
-    "\n"
-    "Exit code: 0 done, 1 the server can't be reached or says no, 2 wrong usage.\n";
+static const char usage[] = "usage: bulkhead top [--url URL] [--key-file FILE] [--ca FILE] [--interval TIME] [--once]\n"
+                            "\n"
+                            "Shows workers, queries and queue of a running server, and again each second; a query can be chosen and cancelled.\n"
+                            "  --url URL         http://HOST:PORT, https://HOST:PORT or unix:/path; default BULKHEAD_URL, else " DEFAULT_URL "\n"
+                            "  --key-file FILE   a file with the API key (role admin); default the environment variable BULKHEAD_KEY.\n"
+                            "                    There is no option for the key itself: other users can read a command line\n"
+                            "  --ca FILE         certificates (PEM) to trust instead of the system's\n"
+                            "  --interval TIME   how often it is read again, 250ms to 1h; default 1s\n"
+                            "  --once            print one view and end, as it also does when the output is no terminal\n"
+                            "\n"
+                            "Exit code: 0 done, 1 the server can't be reached or says no, 2 wrong usage.\n";
 
 struct top {
     const char *url, *key_file, *ca_file;
@@ -64,7 +63,10 @@ static int set_interval(struct top *t, const char *text)
 static int parse(int argc, char **argv, struct top *t)
 {
     for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i], **text = !strcmp(arg, "--url") ? &t->url : !strcmp(arg, "--key-file") ? &t->key_file : !strcmp(arg, "--ca") ? &t->ca_file : NULL;
+        const char *arg = argv[i], **text = !strcmp(arg, "--url")        ? &t->url
+                                            : !strcmp(arg, "--key-file") ? &t->key_file
+                                            : !strcmp(arg, "--ca")       ? &t->ca_file
+                                                                         : NULL;
         bool interval = !strcmp(arg, "--interval");
         if (!strcmp(arg, "-h") || !strcmp(arg, "--help")) {
             fputs(usage, stdout);
@@ -112,7 +114,8 @@ static int read_key(struct top *t)
 static int refused(const struct top *t, int status, const char *what, struct error *err)
 {
     if (status == 401 || status == 403)
-        return error_set(err, ERR_FORBIDDEN, "%s: %s needs an API key with the role admin (BULKHEAD_KEY, --key-file)", http_client_address(t->client), what);
+        return error_set(err, ERR_FORBIDDEN, "%s: %s needs an API key with the role admin (BULKHEAD_KEY, --key-file)", http_client_address(t->client),
+                         what);
     return error_set(err, ERR_UNAVAILABLE, "%s: %s answers %d", http_client_address(t->client), what, status);
 }
 

@@ -4,11 +4,11 @@
 #include "core/config.h"
 
 struct doctor {
-    struct config *cfg;      /* as configured, with `auto` resolved */
-    struct config *probe;    /* the same with caps small enough to run into */
+    struct config *cfg;   /* as configured, with `auto` resolved */
+    struct config *probe; /* the same with caps small enough to run into */
     struct report report;
     int signal_fd;
-    bool stopped;            /* by a signal: what follows is left out */
+    bool stopped; /* by a signal: what follows is left out */
 };
 
 /* Workers that try their walls (worker/probe.h), and the layers that they report. */
@@ -24,23 +24,23 @@ void doctor_roles(struct doctor *d);
 
 /* What became of an attempt. */
 enum attempt_result {
-    ATTEMPT_NOTHING,  /* there was nothing to try */
+    ATTEMPT_NOTHING, /* there was nothing to try */
     ATTEMPT_COULD,
     ATTEMPT_COULD_NOT,
-    ATTEMPT_KILLED,   /* by a signal of the kernel's, or by its cap */
-    ATTEMPT_STOPPED,  /* by us, as a query would have been */
-    ATTEMPT_BROKEN    /* it can't be told */
+    ATTEMPT_KILLED,  /* by a signal of the kernel's, or by its cap */
+    ATTEMPT_STOPPED, /* by us, as a query would have been */
+    ATTEMPT_BROKEN   /* it can't be told */
 };
 
 struct attempt {
     enum attempt_result result;
-    int signal;              /* KILLED, STOPPED */
-    bool for_memory;         /* KILLED: by its memory cap */
-    int64_t ms;              /* until then */
-    double cores;            /* that it used */
-    int64_t disk_bytes;      /* the most that was seen in its scratch directory */
+    int signal;         /* KILLED, STOPPED */
+    bool for_memory;    /* KILLED: by its memory cap */
+    int64_t ms;         /* until then */
+    double cores;       /* that it used */
+    int64_t disk_bytes; /* the most that was seen in its scratch directory */
     char why[CHECK_TEXT_BYTES];
-    char *text;              /* what it answered besides; malloc'd; NULL: nothing */
+    char *text; /* what it answered besides; malloc'd; NULL: nothing */
 };
 
 struct query_worker;

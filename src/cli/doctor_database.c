@@ -41,7 +41,9 @@ static void check_permissions(struct doctor *d, const struct stat *st)
     struct check *c = report_add(&d->report, everybody || ours ? VERDICT_WARN : VERDICT_PASS, "database permissions");
     check_text(c->configured, "readers do not need to write it");
     check_text(c->in_force, "mode %04o, owner %u, group %u%s", (unsigned)st->st_mode & 07777, (unsigned)st->st_uid, (unsigned)st->st_gid,
-               everybody ? ": everybody may write it" : ours ? ": the server's user may write it, and workers are that user" : ": workers may not write it");
+               everybody ? ": everybody may write it"
+               : ours    ? ": the server's user may write it, and workers are that user"
+                         : ": workers may not write it");
     check_text(c->how, root ? "stat; workers of root get users of their own" : "asked whether this user may write it");
     if (everybody)
         check_text(c->hint, "chmod o-w");

@@ -84,7 +84,11 @@ static void check_certificate(struct doctor *d, const struct tls *t, const struc
     if (!t)
         check_text(c->in_force, "%s", err->detail);
     else
-        check_text(c->in_force, early ? "not valid yet" : left <= 0 ? "expired %" PRId64 " days ago" : "valid for %" PRId64 " days", (left < 0 ? -left : left) / DAY_S);
+        check_text(c->in_force,
+                   early       ? "not valid yet"
+                   : left <= 0 ? "expired %" PRId64 " days ago"
+                               : "valid for %" PRId64 " days",
+                   (left < 0 ? -left : left) / DAY_S);
     check_text(c->how, "read both files and matched them");
     if (c->verdict != VERDICT_PASS)
         check_text(c->hint, "renew it, and send the server SIGHUP");
@@ -136,7 +140,8 @@ static void check_directory(struct doctor *d, const char *name, const char *conf
     units_human_size(promised, wanted);
     struct check *c = report_add(&d->report, !there ? VERDICT_FAIL : memory || small ? VERDICT_WARN : VERDICT_PASS, name);
     check_text(c->configured, "%s, up to %s in all", path, wanted);
-    check_text(c->in_force, there ? "%s free%s" : "it is not there%s%s", there ? text : ": ", there ? (memory ? ", in memory" : "") : strerror(errno));
+    check_text(c->in_force, there ? "%s free%s" : "it is not there%s%s", there ? text : ": ",
+               there ? (memory ? ", in memory" : "") : strerror(errno));
     check_text(c->how, "statfs");
     if (memory)
         check_text(c->hint, "a tmpfs counts as memory: choose a directory on disk");
@@ -150,6 +155,7 @@ void doctor_files(struct doctor *d)
     int64_t workers = c->pool.workers + c->pool.spares;
     check_keys(d);
     check_tls(d);
-    check_directory(d, "scratch disk", c->pool.scratch_directory, c->pool.scratch_limit_bytes * workers + c->session.scratch_limit_bytes * c->session.max);
+    check_directory(d, "scratch disk", c->pool.scratch_directory,
+                    c->pool.scratch_limit_bytes * workers + c->session.scratch_limit_bytes * c->session.max);
     check_directory(d, "spool disk", c->spool.directory, c->spool.max_bytes);
 }

@@ -27,9 +27,10 @@ struct role {
     enum layer_id user_layer;
 };
 
-static const struct role front = {"front", "it writes no file but its spool's, runs no program, signals nobody", LAYER_OF_FRONT, front_jail, users_of_front,
-                                  LAYER_FRONT_USER};
-static const struct role broker = {"broker", "it writes no file, runs no program, signals nobody", LAYER_OF_BROKER, broker_jail, users_of_broker, LAYER_BROKER_USER};
+static const struct role front = {
+    "front", "it writes no file but its spool's, runs no program, signals nobody", LAYER_OF_FRONT, front_jail, users_of_front, LAYER_FRONT_USER};
+static const struct role broker = {
+    "broker", "it writes no file, runs no program, signals nobody", LAYER_OF_BROKER, broker_jail, users_of_broker, LAYER_BROKER_USER};
 
 static void say(int out, const char *text) { (void)!write(out, text, strlen(text)); }
 

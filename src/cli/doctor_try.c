@@ -86,8 +86,8 @@ static void look(struct run *r)
 static void turn(struct run *r)
 {
     union link_message m;
-    struct pollfd p[] = {{.fd = r->w->ends.link_fd, .events = POLLIN}, {.fd = r->w->ends.child.pidfd, .events = POLLIN},
-                         {.fd = r->d->signal_fd, .events = POLLIN}};
+    struct pollfd p[] = {
+        {.fd = r->w->ends.link_fd, .events = POLLIN}, {.fd = r->w->ends.child.pidfd, .events = POLLIN}, {.fd = r->d->signal_fd, .events = POLLIN}};
     (void)poll(p, 3, LOOK_MS);
     if (p[0].revents & POLLIN && link_receive(r->w->ends.link_fd, LINK_WORKER, LINK_BUSY, &m) > 0)
         on_message(r, &m);

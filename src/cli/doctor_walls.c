@@ -24,7 +24,8 @@ static const struct wall {
     {"read", "read other files", "no file but its own", "open /etc/passwd", LAYER_LANDLOCK},
     {"list", "list directories", "no directory but its own", "open the database's directory", LAYER_LANDLOCK},
     {"write-database", "write to the database", "the database is read-only", "open it for writing", LAYER_LANDLOCK},
-    {"make-file", "make files", "no file outside of its scratch directory", "make files in /tmp, /var/tmp, /dev/shm and beside the database", LAYER_LANDLOCK},
+    {"make-file", "make files", "no file outside of its scratch directory", "make files in /tmp, /var/tmp, /dev/shm and beside the database",
+     LAYER_LANDLOCK},
     {"tcp", "connect by TCP", "no network", "make a socket and connect", LAYER_SECCOMP},
     {"unix", "connect to a unix socket", "no network", "make a socket and connect", LAYER_SECCOMP},
     {"exec", "run a program", "no programs", "execute /bin/true", LAYER_SECCOMP},
@@ -74,7 +75,8 @@ static void check_wall(struct probe *p, const struct wall *wall)
     if (explained)
         check_text(c->hint, "the layer %s is %s here: %s", layer_name(wall->by), layer_state_text(by->state), by->detail);
     else if (!held)
-        check_text(c->hint, "the layer %s says that it is in force, and does not hold: do not serve people whom you do not trust, and report this", layer_name(wall->by));
+        check_text(c->hint, "the layer %s says that it is in force, and does not hold: do not serve people whom you do not trust, and report this",
+                   layer_name(wall->by));
 }
 
 /* Its way out of its memory cap: into our own group. */
@@ -85,7 +87,8 @@ static void check_group(struct probe *p)
     if (!p->is_there || g->memory == CGROUP_TREES)
         return;
     snprintf(attempt, sizeof attempt, "group:%s/cgroup.procs", g->tree[g->memory].own);
-    const struct wall wall = {attempt, "leave its control group", "its caps stay", "open cgroup.procs of the server's own group for writing", LAYER_LANDLOCK};
+    const struct wall wall = {attempt, "leave its control group", "its caps stay", "open cgroup.procs of the server's own group for writing",
+                              LAYER_LANDLOCK};
     check_wall(p, &wall);
 }
 
@@ -103,7 +106,11 @@ static void check_memory(struct probe *p)
     bool held = a.result == ATTEMPT_KILLED && a.for_memory, watched = p->w.caps.memory == CAP_BY_WATCHDOG;
     units_human_size(d->cfg->pool.memory_cap_bytes, configured);
     units_human_size(d->probe->pool.memory_cap_bytes, tried);
-    struct check *c = report_add(&d->report, !held ? (by.state == LAYER_OFF ? VERDICT_WARN : VERDICT_FAIL) : watched ? VERDICT_WARN : VERDICT_PASS, "memory cap");
+    struct check *c = report_add(&d->report,
+                                 !held     ? (by.state == LAYER_OFF ? VERDICT_WARN : VERDICT_FAIL)
+                                 : watched ? VERDICT_WARN
+                                           : VERDICT_PASS,
+                                 "memory cap");
     check_text(c->configured, "%s for each worker (pool.memory_cap)", configured);
     check_text(c->in_force, "%s", by.detail);
     if (held)
@@ -113,7 +120,8 @@ static void check_memory(struct probe *p)
     if (!held)
         check_text(c->hint, "do not rely on pool.memory_cap here%s", by.state == LAYER_IN_FORCE ? "; report this" : "");
     else if (watched)
-        check_text(c->hint, "give the server a control group (sandbox.cgroups = yes): start it as root, as a service with Delegate=yes, or in a container whose /sys/fs/cgroup is writable");
+        check_text(c->hint, "give the server a control group (sandbox.cgroups = yes): start it as root, as a service with Delegate=yes, or in a "
+                            "container whose /sys/fs/cgroup is writable");
 }
 
 static void check_cores(struct probe *p)
@@ -208,8 +216,9 @@ static void check_layers(struct probe *p)
                    x->state != LAYER_IN_FORCE && x->detail[0] ? ": " : "", x->detail);
         check_text(c->how, "the worker put it in force and read it back");
         if (!good)
-            check_text(c->hint, "%s", id == LAYER_USER ? "start the server as root: it gives each process a user of its own, and keeps no rights"
-                                                       : "a newer kernel, or less restrictive rules of the container around it; see THREAT-MODEL.md");
+            check_text(c->hint, "%s",
+                       id == LAYER_USER ? "start the server as root: it gives each process a user of its own, and keeps no rights"
+                                        : "a newer kernel, or less restrictive rules of the container around it; see THREAT-MODEL.md");
     }
 }
 

@@ -16,18 +16,18 @@ struct filter_table {
     struct filter filter; /* first */
     struct json_rows rows;
     struct table table;
-    uint32_t column;   /* of the next cell */
+    uint32_t column; /* of the next cell */
     bool row_too_large;
-    bool full;         /* the rest is only counted */
+    bool full; /* the rest is only counted */
     bool ended, footer_out;
-    uint64_t total;    /* rows of the result; known at the end */
+    uint64_t total; /* rows of the result; known at the end */
     bool truncated;
 };
 
 static bool is_number(const char *type)
 {
-    static const char *const names[] = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT",
-                                        "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "BIGNUM"};
+    static const char *const names[] = {"TINYINT",  "SMALLINT", "INTEGER",  "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT",
+                                        "UINTEGER", "UBIGINT",  "UHUGEINT", "FLOAT",  "DOUBLE",  "BIGNUM"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(type, names[i]) == 0)
             return true;

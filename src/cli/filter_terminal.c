@@ -21,10 +21,7 @@ static int end(struct filter *f, uint64_t rows, bool truncated)
     return 0;
 }
 
-static void more(struct filter *f)
-{
-    (void)f;
-}
+static void more(struct filter *f) { (void)f; }
 
 static void terminal_free(struct filter *f)
 {

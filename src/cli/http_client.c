@@ -39,7 +39,10 @@ struct http_client {
 
 /* ---- the URL ---- */
 
-static int wrong_url(struct error *err, const char *url) { return error_set(err, ERR_BAD_REQUEST, "'%.200s' is no URL of a server: http://HOST:PORT, https://HOST:PORT or unix:/path", url); }
+static int wrong_url(struct error *err, const char *url)
+{
+    return error_set(err, ERR_BAD_REQUEST, "'%.200s' is no URL of a server: http://HOST:PORT, https://HOST:PORT or unix:/path", url);
+}
 
 static int parse_url(struct http_client *c, const char *url, struct error *err)
 {
@@ -239,7 +242,9 @@ static int start_tls(struct http_client *c, struct error *err)
         if (wait_for_tls(c, r) == 0)
             continue;
         long verify = SSL_get_verify_result(c->ssl);
-        const char *why = verify != X509_V_OK ? X509_verify_cert_error_string(verify) : ERR_peek_error() ? ERR_reason_error_string(ERR_peek_error()) : strerror(errno);
+        const char *why = verify != X509_V_OK ? X509_verify_cert_error_string(verify)
+                          : ERR_peek_error()  ? ERR_reason_error_string(ERR_peek_error())
+                                              : strerror(errno);
         return error_set(err, ERR_UNAVAILABLE, "%s: TLS: %s", c->address, why ? why : "failed");
     }
 }
@@ -300,7 +305,8 @@ static int read_answer(struct http_client *c, int *ret_status, struct buf *body,
         if (a.too_large)
             return error_set(err, ERR_UNAVAILABLE, "%s: the answer is too large", c->address);
         if (!a.done && (e != HPE_OK || n == 0))
-            return error_set(err, ERR_UNAVAILABLE, "%s: %s", c->address, n ? "what answers there does not speak HTTP/1.1" : "the connection ended in the middle of an answer");
+            return error_set(err, ERR_UNAVAILABLE, "%s: %s", c->address,
+                             n ? "what answers there does not speak HTTP/1.1" : "the connection ended in the middle of an answer");
     }
     *ret_status = p.status_code;
     if (!a.keep)

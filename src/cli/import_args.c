@@ -166,8 +166,11 @@ static int check(struct import_args *a)
 int import_args_parse(int argc, char **argv, struct import_args *a)
 {
     size_t n = (size_t)argc + 2;
-    *a = (struct import_args){.keep = -1, .wait_ms = WAIT_DEFAULT_MS, .files = calloc(n, sizeof *a->files),
-                              .reads = calloc(n, sizeof *a->reads), .sets = calloc(n, sizeof *a->sets)};
+    *a = (struct import_args){.keep = -1,
+                              .wait_ms = WAIT_DEFAULT_MS,
+                              .files = calloc(n, sizeof *a->files),
+                              .reads = calloc(n, sizeof *a->reads),
+                              .sets = calloc(n, sizeof *a->sets)};
     CHECK(a->files && a->reads && a->sets);
     bool options = true;
     for (int i = 1; i < argc; i++) {

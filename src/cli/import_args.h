@@ -9,20 +9,20 @@ enum import_how { IMPORT_CREATE, IMPORT_REPLACE, IMPORT_APPEND };
 
 struct import_args {
     const char *database;
-    const char *script;      /* a file, or "-"; NULL with a table */
-    const char *table;       /* NULL with a script */
-    const char **files;      /* of the table */
+    const char *script; /* a file, or "-"; NULL with a table */
+    const char *table;  /* NULL with a script */
+    const char **files; /* of the table */
     size_t file_count;
     enum import_kind kind;
     enum import_how how;
     bool dry_run, in_place;
-    int64_t keep;            /* -1: as configured */
-    int64_t timeout_ms;      /* 0: none */
-    int64_t wait_ms;         /* in place: how long for others to give the file up */
-    const char **reads;      /* what a script may read */
+    int64_t keep;       /* -1: as configured */
+    int64_t timeout_ms; /* 0: none */
+    int64_t wait_ms;    /* in place: how long for others to give the file up */
+    const char **reads; /* what a script may read */
     size_t read_count;
     const char *config_file;
-    const char **sets;       /* NULL-terminated */
+    const char **sets; /* NULL-terminated */
     size_t set_count;
 };
 

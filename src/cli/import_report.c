@@ -7,10 +7,7 @@
 
 #define TABLES_SHOWN 40
 
-static json_t *parse(const struct buf *body)
-{
-    return json_loadb(body->data ? body->data : "", body->len, 0, NULL);
-}
+static json_t *parse(const struct buf *body) { return json_loadb(body->data ? body->data : "", body->len, 0, NULL); }
 
 static void table(json_t *t)
 {
@@ -32,9 +29,7 @@ void import_report(const char *path, const char *what, const struct buf *body)
     long long statements = json_integer_value(json_object_get(root, "statements"));
     size_t i;
     write_say("%s: %s, %lld statement%s", path, what, statements, statements == 1 ? "" : "s");
-    json_array_foreach(changed, i, t)
-        if (i < TABLES_SHOWN)
-            table(t);
+    json_array_foreach(changed, i, t) if (i < TABLES_SHOWN) table(t);
     if (json_array_size(changed) > TABLES_SHOWN)
         write_say("  and %zu tables more", json_array_size(changed) - TABLES_SHOWN);
     json_decref(root);

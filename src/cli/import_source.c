@@ -96,7 +96,7 @@ static enum import_kind kind_of(const char *name)
     static const struct {
         const char *ending;
         enum import_kind kind;
-    } endings[] = {{".csv", IMPORT_CSV},   {".tsv", IMPORT_CSV},    {".txt", IMPORT_CSV},        {".json", IMPORT_JSON},
+    } endings[] = {{".csv", IMPORT_CSV},     {".tsv", IMPORT_CSV},    {".txt", IMPORT_CSV},         {".json", IMPORT_JSON},
                    {".ndjson", IMPORT_JSON}, {".jsonl", IMPORT_JSON}, {".parquet", IMPORT_PARQUET}, {".pq", IMPORT_PARQUET}};
     size_t len = strlen(name);
     if (ends_in(name, len, ".gz"))
@@ -157,7 +157,8 @@ static bool put_reader(struct buf *b, enum import_kind kind, const struct import
 
 static int make_table_sql(const struct import_args *a, struct import_source *s, struct error *err)
 {
-    static const char *const verbs[] = {[IMPORT_CREATE] = "CREATE TABLE ", [IMPORT_REPLACE] = "CREATE OR REPLACE TABLE ", [IMPORT_APPEND] = "INSERT INTO "};
+    static const char *const verbs[] = {
+        [IMPORT_CREATE] = "CREATE TABLE ", [IMPORT_REPLACE] = "CREATE OR REPLACE TABLE ", [IMPORT_APPEND] = "INSERT INTO "};
     enum import_kind kind;
     if (find_kind(a, &kind, err) < 0)
         return -1;

@@ -5,7 +5,7 @@
 
 #define HEAD_MAX ((size_t)16 << 20)
 #define REPLACEMENT 0xFFFDu /* for half a surrogate pair */
-#define DEPTH_MAX 100000 /* only counted, never on a stack */
+#define DEPTH_MAX 100000    /* only counted, never on a stack */
 
 void json_rows_init(struct json_rows *p, const struct json_rows_events *events, void *ctx)
 {
@@ -69,10 +69,7 @@ static int head_byte(struct json_rows *p, char c)
     return 0;
 }
 
-static void put(struct json_rows *p, const char *bytes, size_t n)
-{
-    p->cut = p->cut || !buf_append(&p->cell, bytes, n);
-}
+static void put(struct json_rows *p, const char *bytes, size_t n) { p->cut = p->cut || !buf_append(&p->cell, bytes, n); }
 
 static int end_cell(struct json_rows *p, enum json_cell kind)
 {

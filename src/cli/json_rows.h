@@ -20,7 +20,7 @@ enum json_cell {
 struct json_rows_events {
     int (*columns)(void *ctx, const json_t *columns); /* an array; its items are unchecked */
     int (*cell)(void *ctx, enum json_cell kind, const char *text, size_t len, bool cut);
-    int (*row)(void *ctx);                            /* behind each row's cells */
+    int (*row)(void *ctx); /* behind each row's cells */
 };
 
 enum json_rows_phase { JSON_ROWS_HEAD, JSON_ROWS_BETWEEN, JSON_ROWS_START, JSON_ROWS_STRING, JSON_ROWS_PLAIN, JSON_ROWS_AFTER, JSON_ROWS_TAIL };
@@ -32,7 +32,7 @@ struct json_rows {
     struct buf head, cell;
     int depth;
     bool in_string, escaped, cut;
-    int hex_left; /* digits of \uXXXX still to come */
+    int hex_left;       /* digits of \uXXXX still to come */
     uint32_t hex, high; /* high: a first surrogate that waits for its second */
 };
 

@@ -64,7 +64,9 @@ static int fold(struct publisher *p, const struct copy_progress *progress, struc
     write_config_path(p->cfg, p->pub.copy_path);
     struct write_plan plan = {.cfg = p->cfg, .mode = "copy", .sql = "", .format = FORMAT_RAW};
     int rc = publish_copy(&p->pub, progress, err) < 0 || write_run(&plan, p->signal_fd, &body, err) < 0 ||
-                     publish_commit(&p->pub, -1, &version, note, err) < 0 ? -1 : 0;
+                     publish_commit(&p->pub, -1, &version, note, err) < 0
+                 ? -1
+                 : 0;
     buf_free(&body);
     return rc < 0 ? -1 : publish_again(&p->pub, err);
 }

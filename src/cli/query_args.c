@@ -26,19 +26,18 @@ static const struct query_format formats[] = {
 };
 #define FORMATS (sizeof formats / sizeof formats[0])
 
-static const char help[] =
-    "usage: bulkhead query DATABASE SQL [--format FORMAT] [--timeout TIME] [-o FILE]\n"
-    "\n"
-    "Runs one read-only statement behind the same boundary as the server, without one: a worker process of its own,\n"
-    "the same limits, the same way of stopping it. DATABASE may be :memory:; SQL may be - for standard input.\n"
-    "  --format FORMAT        table, json, ndjson, csv, arrow, parquet; without it: by the ending of -o's FILE, or\n"
-    "                         table on a terminal (at most 5000 rows are shown, the rest is counted), else json\n"
-    "  --timeout TIME         how long it may run, 500ms 30s 5m; 0: no limit; default: limits.timeout\n"
-    "  -o, --output FILE      write the result there: whole, or not at all\n"
-    "  --config FILE          configuration (INI); `bulkhead config` lists every key\n"
-    "  --set SECTION.KEY=VAL  one value, before environment and file\n"
-    "\n"
-    "Ctrl-C cancels the query, a second one kills its worker. Exit code: 0 done, 1 the query failed, 2 wrong usage.\n";
+static const char help[] = "usage: bulkhead query DATABASE SQL [--format FORMAT] [--timeout TIME] [-o FILE]\n"
+                           "\n"
+                           "Runs one read-only statement behind the same boundary as the server, without one: a worker process of its own,\n"
+                           "the same limits, the same way of stopping it. DATABASE may be :memory:; SQL may be - for standard input.\n"
+                           "  --format FORMAT        table, json, ndjson, csv, arrow, parquet; without it: by the ending of -o's FILE, or\n"
+                           "                         table on a terminal (at most 5000 rows are shown, the rest is counted), else json\n"
+                           "  --timeout TIME         how long it may run, 500ms 30s 5m; 0: no limit; default: limits.timeout\n"
+                           "  -o, --output FILE      write the result there: whole, or not at all\n"
+                           "  --config FILE          configuration (INI); `bulkhead config` lists every key\n"
+                           "  --set SECTION.KEY=VAL  one value, before environment and file\n"
+                           "\n"
+                           "Ctrl-C cancels the query, a second one kills its worker. Exit code: 0 done, 1 the query failed, 2 wrong usage.\n";
 
 const struct query_format *query_formats(size_t *ret_count)
 {
@@ -131,10 +130,7 @@ static int take_option(struct query_args *a, int argc, char **argv, int *i)
 }
 
 /* An SQL comment is no option. */
-static bool looks_like_option(const char *arg)
-{
-    return arg[0] == '-' && arg[1] && !(arg[1] == '-' && isspace((unsigned char)arg[2]));
-}
+static bool looks_like_option(const char *arg) { return arg[0] == '-' && arg[1] && !(arg[1] == '-' && isspace((unsigned char)arg[2])); }
 
 static int read_stdin(struct query_args *a)
 {

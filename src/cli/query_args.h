@@ -8,10 +8,10 @@
 /* A format as users name it. */
 struct query_format {
     const char *name;
-    uint32_t wire;      /* enum result_format */
+    uint32_t wire;       /* enum result_format */
     const char *endings; /* of file names that choose it when no format is given: ".csv " each */
-    bool is_table;      /* drawn here, from the wire format */
-    bool is_binary;     /* not for a terminal */
+    bool is_table;       /* drawn here, from the wire format */
+    bool is_binary;      /* not for a terminal */
 };
 /* The only place that maps names to the worker's numbers. */
 const struct query_format *query_formats(size_t *ret_count);

@@ -143,10 +143,7 @@ unsigned output_columns(const struct output *o)
     return n > 0 && n <= COLUMNS_MAX ? (unsigned)n : COLUMNS_DEFAULT;
 }
 
-int output_poll_fd(const struct output *o)
-{
-    return o->is_file ? -1 : o->fd;
-}
+int output_poll_fd(const struct output *o) { return o->is_file ? -1 : o->fd; }
 
 ssize_t output_write(struct output *o, const void *data, size_t len)
 {

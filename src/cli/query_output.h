@@ -9,14 +9,14 @@
 struct output {
     int fd;
     bool own_fd;
-    bool may_block;     /* the fd could not be made non-blocking: written to in small pieces, when poll says so */
-    bool is_file;       /* never blocks */
+    bool may_block; /* the fd could not be made non-blocking: written to in small pieces, when poll says so */
+    bool is_file;   /* never blocks */
     bool is_socket;
     bool is_terminal;
-    bool atomic;        /* what was written has no name yet, or a temporary one */
-    char *path;         /* the final one, symbolic links resolved; NULL: standard output */
-    char *directory;    /* of path */
-    char *temporary;    /* NULL: the file has no name yet */
+    bool atomic;     /* what was written has no name yet, or a temporary one */
+    char *path;      /* the final one, symbolic links resolved; NULL: standard output */
+    char *directory; /* of path */
+    char *temporary; /* NULL: the file has no name yet */
 };
 #define OUTPUT_NONE ((struct output){.fd = -1})
 

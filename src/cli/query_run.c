@@ -35,13 +35,13 @@ struct run {
     enum query_result result; /* once OVER */
     struct link_end end;      /* once ENDED */
     int signal_fd;
-    int64_t deadline_ns;      /* 0: none */
-    int64_t seen_ns;          /* when bytes were first seen in the ring */
-    bool head_open;           /* bytes may go out */
-    bool blocked;             /* the output takes nothing now */
-    bool link_over;           /* end of file, or nonsense, on the link */
+    int64_t deadline_ns; /* 0: none */
+    int64_t seen_ns;     /* when bytes were first seen in the ring */
+    bool head_open;      /* bytes may go out */
+    bool blocked;        /* the output takes nothing now */
+    bool link_over;      /* end of file, or nonsense, on the link */
     bool filter_ended;
-    size_t out_at;            /* what of the filter's `out` has gone out */
+    size_t out_at; /* what of the filter's `out` has gone out */
 };
 
 /* ---- ends ---- */
@@ -68,8 +68,7 @@ static void fail_output(struct run *r)
 static void fail_stopped(struct run *r, enum stop_stage stage)
 {
     if (r->stop_reason == STOP_FOR_TIMEOUT) {
-        error_set(r->err, ERR_TIMEOUT, "the query ran longer than its timeout of %lld ms; --timeout gives it more",
-                  (long long)r->plan->timeout_ms);
+        error_set(r->err, ERR_TIMEOUT, "the query ran longer than its timeout of %lld ms; --timeout gives it more", (long long)r->plan->timeout_ms);
         r->err->limit_ms = r->plan->timeout_ms;
     } else {
         error_set(r->err, ERR_CANCELLED, "the query was cancelled");
@@ -280,10 +279,7 @@ static void deliver(struct run *r)
 /* ---- the loop ---- */
 
 /* The worker waits for the output, not the output for it: that is not the query's time. */
-static bool is_paused(const struct run *r)
-{
-    return r->blocked && ring_reader_ready(&r->reader) > FULL_BYTES;
-}
+static bool is_paused(const struct run *r) { return r->blocked && ring_reader_ready(&r->reader) > FULL_BYTES; }
 
 static int wait_ms(const struct run *r, int64_t now)
 {

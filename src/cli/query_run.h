@@ -9,10 +9,10 @@ struct query_plan {
     const struct config *cfg; /* without `auto` */
     const char *sql;          /* valid UTF-8, at most limits.max_sql_bytes */
     size_t sql_len;
-    uint32_t format;          /* enum result_format's value */
-    int64_t timeout_ms;       /* 0: none */
-    struct output *output;    /* opened and prepared */
-    struct filter *filter;    /* NULL: the bytes go out as they are */
+    uint32_t format;       /* enum result_format's value */
+    int64_t timeout_ms;    /* 0: none */
+    struct output *output; /* opened and prepared */
+    struct filter *filter; /* NULL: the bytes go out as they are */
 };
 
 enum query_result { QUERY_DONE, QUERY_FAILED, QUERY_READER_GONE };

@@ -30,8 +30,7 @@ static int spawn(struct query_worker *w, const struct config *cfg, const struct 
         return error_set(err, ERR_UNAVAILABLE, "cannot make a directory below %s: %s", w->scratch.root, strerror(errno));
     char *executable = worker_executable();
     if (!executable)
-        return error_set(err, ERR_UNAVAILABLE, "bulkhead-worker, which belongs beside this program, can't be executed: %s",
-                         strerror(errno));
+        return error_set(err, ERR_UNAVAILABLE, "bulkhead-worker, which belongs beside this program, can't be executed: %s", strerror(errno));
     struct buf text = BUF_INIT(CONFIG_TEXT_MAX);
     CHECK(config_to_text(cfg, &text));
     auto_close int config_fd = fd_constant("bulkhead-config", text.data, text.len);

@@ -13,16 +13,16 @@
 struct query_worker {
     struct worker_ends ends;
     struct scratch scratch;
-    char scratch_directory[4096];   /* its own; "": none */
+    char scratch_directory[4096]; /* its own; "": none */
     struct caps caps;
     struct worker_cap cap;
-    bool passed_cap;                /* it was killed for its memory, by us */
+    bool passed_cap; /* it was killed for its memory, by us */
     struct ring ring;
     char words[QUERY_WORKER_WORDS]; /* the first of what it printed; for the report of a crash */
     size_t words_len;
-    struct layers layers;           /* of its sandbox, as it reported them when it was ready, and of its caps */
+    struct layers layers; /* of its sandbox, as it reported them when it was ready, and of its caps */
     bool has_ended;
-    struct child_end end;           /* how, once has_ended */
+    struct child_end end; /* how, once has_ended */
 };
 
 /* How a worker that writes differs from one that answers a query. */

@@ -90,10 +90,7 @@ size_t screen_whole(const char *text, size_t len)
     return len;
 }
 
-void screen_init(void)
-{
-    (void)setlocale(LC_CTYPE, "C.UTF-8"); /* for wcwidth; without that locale every character counts as one column */
-}
+void screen_init(void) { (void)setlocale(LC_CTYPE, "C.UTF-8"); /* for wcwidth; without that locale every character counts as one column */ }
 
 size_t screen_fit(const char *text, size_t len, size_t columns, size_t *ret_width)
 {

@@ -9,7 +9,7 @@
 enum {
     SCREEN_KEEP_LINES = 1, /* line ends (LF, CR LF) become LF; without it they are escaped */
     SCREEN_KEEP_TABS = 2,
-    SCREEN_ONE_LINE = 4,   /* every run of line ends and spaces around it becomes one space */
+    SCREEN_ONE_LINE = 4, /* every run of line ends and spaces around it becomes one space */
 };
 
 /* Adds the text with every control character escaped: \n, \r, \t, \u00XX for the others of C0, DEL and C1, \uXXXX for the characters

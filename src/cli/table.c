@@ -43,8 +43,7 @@ static size_t line_length(const char *text, size_t len, size_t *ret_next)
 bool table_add(struct table *t, uint32_t column, const char *text, size_t len, bool cut)
 {
     struct table_cell c = {.at = (uint32_t)t->text.len};
-    if (!screen_append(&t->text, text, cut ? screen_whole(text, len) : len, SCREEN_KEEP_LINES) ||
-        (cut && !buf_puts(&t->text, ellipsis)))
+    if (!screen_append(&t->text, text, cut ? screen_whole(text, len) : len, SCREEN_KEEP_LINES) || (cut && !buf_puts(&t->text, ellipsis)))
         return false;
     c.len = (uint32_t)(t->text.len - c.at);
     size_t next;
@@ -57,15 +56,9 @@ bool table_add(struct table *t, uint32_t column, const char *text, size_t len, b
     return buf_append(&t->cells, &c, sizeof c);
 }
 
-void table_drop_row(struct table *t)
-{
-    t->cells.len = (size_t)t->rows * t->column_count * sizeof(struct table_cell);
-}
+void table_drop_row(struct table *t) { t->cells.len = (size_t)t->rows * t->column_count * sizeof(struct table_cell); }
 
-bool table_is_full(const struct table *t)
-{
-    return t->rows >= TABLE_ROWS_MAX || t->text.len + t->cells.len >= TABLE_BYTES_FULL;
-}
+bool table_is_full(const struct table *t) { return t->rows >= TABLE_ROWS_MAX || t->text.len + t->cells.len >= TABLE_BYTES_FULL; }
 
 /* The width of the whole table when no column is wider than `most`. */
 static size_t total(const struct table *t, size_t most)

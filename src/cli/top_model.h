@@ -8,13 +8,13 @@
 struct error;
 
 struct top_worker {
-    int64_t slot; /* -1: none */
+    int64_t slot;                  /* -1: none */
     char *kind, *state, *query_id; /* query_id NULL: none */
     int64_t pid, memory_bytes, queries;
 };
 
 struct top_query {
-    char *id, *key, *state, *sql; /* key NULL: none */
+    char *id, *key, *state, *sql;     /* key NULL: none */
     double queue_ms, exec_ms, cpu_ms; /* cpu_ms < 0: unknown */
     int64_t rows, bytes, memory_bytes;
 };

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEADER_LINES 4      /* two of figures, one of keys, one empty */
-#define WORKERS_SHARE 2     /* workers get at most every second line of what is left */
+#define HEADER_LINES 4  /* two of figures, one of keys, one empty */
+#define WORKERS_SHARE 2 /* workers get at most every second line of what is left */
 #define LINE_BYTES 4096
 
 struct out {
@@ -49,8 +49,8 @@ static void put_line(struct out *o, const struct buf *line, const char *style)
     o->lines++;
 }
 
-#define LINE(name)                                                                                                                         \
-    char name##_space[LINE_BYTES];                                                                                                         \
+#define LINE(name)                 \
+    char name##_space[LINE_BYTES]; \
     struct buf name = {.data = name##_space, .cap = LINE_BYTES, .max = LINE_BYTES}
 
 static const char *duration(double ms, char out[24])

@@ -6,9 +6,9 @@
 struct top_screen {
     const struct top_model *now, *before; /* before: an earlier reading, for rates; NULL: none */
     const char *address;
-    const char *selected;  /* a query's id; NULL: none */
-    const char *message;   /* the last line says this instead of the keys; NULL */
-    const char *trouble;   /* why nothing new could be read; NULL: it could */
+    const char *selected;   /* a query's id; NULL: none */
+    const char *message;    /* the last line says this instead of the keys; NULL */
+    const char *trouble;    /* why nothing new could be read; NULL: it could */
     unsigned rows, columns; /* 0 rows: as many as it takes, without the last line */
     bool colours;
 };

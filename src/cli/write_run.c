@@ -26,7 +26,7 @@ struct run {
     int signal_fd;
     int64_t deadline_ns; /* 0: none */
     bool timed_out, link_over, done;
-    int rc;              /* once done */
+    int rc; /* once done */
 };
 
 static void end(struct run *r, int rc)

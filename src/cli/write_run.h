@@ -10,8 +10,8 @@ struct write_plan {
     const char *const *read_paths; /* NULL-terminated; NULL: none */
     const char *sql;               /* valid UTF-8 */
     size_t sql_len;
-    uint32_t format;               /* enum result_format's value: of the last statement's result; FORMAT_RAW: a report of what changed */
-    int64_t timeout_ms;            /* 0: none */
+    uint32_t format;    /* enum result_format's value: of the last statement's result; FORMAT_RAW: a report of what changed */
+    int64_t timeout_ms; /* 0: none */
 };
 
 /* Starts the worker, runs the script, takes the answer (appended to *ret_body), waits until the process is gone. A signal on signal_fd stops

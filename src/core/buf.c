@@ -86,7 +86,7 @@ static const char *escape(const char *s, size_t n, char space[8])
 static bool put_string(struct buf *b, const char *text, size_t len)
 {
     char space[8];
-    size_t plain = 0, i = 0; /* plain: where the run of bytes that stay as they are began */
+    size_t plain = 0, i = 0;      /* plain: where the run of bytes that stay as they are began */
     if (!buf_reserve(b, len + 2)) /* it gets no shorter */
         return false;
     b->data[b->len++] = '"';

@@ -18,10 +18,7 @@ struct mounts {
     size_t count, cap;
 };
 
-static bool is_octal(char c)
-{
-    return c >= '0' && c <= '7';
-}
+static bool is_octal(char c) { return c >= '0' && c <= '7'; }
 
 /* In mountinfo blank, tab, newline and backslash are written as three octal digits behind a backslash. */
 static char *unescape(char *text)
@@ -54,10 +51,7 @@ static bool parse_mount(char *line, struct mount *ret)
         behind[m++] = field;
     if (n < BEFORE_TAGS || m < BEHIND_TAGS)
         return false;
-    *ret = (struct mount){.root = unescape(before[ROOT]),
-                          .point = unescape(before[POINT]),
-                          .type = behind[TYPE],
-                          .options = behind[SUPER_OPTIONS]};
+    *ret = (struct mount){.root = unescape(before[ROOT]), .point = unescape(before[POINT]), .type = behind[TYPE], .options = behind[SUPER_OPTIONS]};
     return true;
 }
 

@@ -16,17 +16,17 @@
 
 static const struct config_key keys[CONFIG_KEY_COUNT] = {
 #define SECTION(name)
-#define KEY(section_, key_, field, type_, default_, unit_, min_, max_, auto_, when_, help_)                                                    \
-    {.section = #section_,                                                                                                                      \
-     .key = #key_,                                                                                                                              \
-     .type = CONFIG_##type_,                                                                                                                    \
-     .default_text = default_,                                                                                                                  \
-     .unit = unit_,                                                                                                                             \
-     .min = min_,                                                                                                                               \
-     .max = max_,                                                                                                                               \
-     .auto_allowed = auto_,                                                                                                                     \
-     .when = CONFIG_##when_,                                                                                                                    \
-     .help = help_,                                                                                                                             \
+#define KEY(section_, key_, field, type_, default_, unit_, min_, max_, auto_, when_, help_) \
+    {.section = #section_,                                                                  \
+     .key = #key_,                                                                          \
+     .type = CONFIG_##type_,                                                                \
+     .default_text = default_,                                                              \
+     .unit = unit_,                                                                         \
+     .min = min_,                                                                           \
+     .max = max_,                                                                           \
+     .auto_allowed = auto_,                                                                 \
+     .when = CONFIG_##when_,                                                                \
+     .help = help_,                                                                         \
      .offset = offsetof(struct config, section_.field)},
 #define END(name)
 #define SOURCE_KEY(...)
@@ -37,15 +37,15 @@ static const struct config_key keys[CONFIG_KEY_COUNT] = {
 
 static const struct config_key source_keys[] = {
 #define KEY(...)
-#define SOURCE_KEY(key_, type_, default_, unit_, min_, max_, when_, help_)                                                                     \
-    {.section = "source.NAME",                                                                                                                  \
-     .key = #key_,                                                                                                                              \
-     .type = CONFIG_##type_,                                                                                                                    \
-     .default_text = default_,                                                                                                                  \
-     .unit = unit_,                                                                                                                             \
-     .min = min_,                                                                                                                               \
-     .max = max_,                                                                                                                               \
-     .when = CONFIG_##when_,                                                                                                                    \
+#define SOURCE_KEY(key_, type_, default_, unit_, min_, max_, when_, help_) \
+    {.section = "source.NAME",                                             \
+     .key = #key_,                                                         \
+     .type = CONFIG_##type_,                                               \
+     .default_text = default_,                                             \
+     .unit = unit_,                                                        \
+     .min = min_,                                                          \
+     .max = max_,                                                          \
+     .when = CONFIG_##when_,                                               \
      .help = help_},
 #include "core/config.def"
 #undef SECTION

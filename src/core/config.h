@@ -49,7 +49,9 @@ struct config_source {
 struct config {
 #define SECTION(name) struct {
 #define KEY(section, key, field, type, default_text, unit, min, max, auto_allowed, when, help) CONFIG_CTYPE_##type field;
-#define END(name) } name;
+#define END(name) \
+    }             \
+    name;
 #define SOURCE_KEY(...)
 #include "core/config.def"
 #undef SECTION
@@ -70,7 +72,7 @@ struct config_key {
     bool auto_allowed;
     enum config_when when;
     const char *help;
-    size_t offset;    /* of the field in struct config; 0 in the rows of the sources */
+    size_t offset; /* of the field in struct config; 0 in the rows of the sources */
 };
 
 /* The rows of all keys in the table's order, those of a section together. */

@@ -124,8 +124,7 @@ static int check_listen(const struct config_loading *l)
     if (!split_listen(listen, address))
         return refuse_key(l, "server", "listen", "not ADDRESS:PORT, [IPv6 ADDRESS]:PORT or unix:/path");
     if (!*l->cfg->server.keys_file && !is_loopback(address))
-        return refuse_key(l, "server", "listen",
-                          "without [server] keys_file only loopback addresses are served (127.0.0.1, [::1], unix:/path)");
+        return refuse_key(l, "server", "listen", "without [server] keys_file only loopback addresses are served (127.0.0.1, [::1], unix:/path)");
     return 0;
 }
 

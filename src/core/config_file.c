@@ -19,8 +19,8 @@
 
 struct file {
     struct config_loading *l;
-    const char *at, *end;              /* what is not read yet */
-    int line;                          /* the one that was read last, from 1 */
+    const char *at, *end; /* what is not read yet */
+    int line;             /* the one that was read last, from 1 */
     bool refused;
     char value[CONFIG_VALUE_MAX * 2 + 1]; /* of that line */
 };

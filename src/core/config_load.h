@@ -28,11 +28,11 @@ struct config_origin {
 
 struct config_loading {
     struct config *cfg;
-    const char *file;                    /* its name, for messages */
+    const char *file; /* its name, for messages */
     struct config_origin origin[CONFIG_KEY_COUNT];
-    struct config_origin now;            /* of what is being read */
-    char place[CONFIG_PLACE_MAX];        /* the same as text: "b.ini:2", "--set limits.timeout" */
-    struct error *err;                   /* filled when something is refused */
+    struct config_origin now;     /* of what is being read */
+    char place[CONFIG_PLACE_MAX]; /* the same as text: "b.ini:2", "--set limits.timeout" */
+    struct error *err;            /* filled when something is refused */
 };
 
 /* config.c: the defaults, the caller's. */

@@ -4,8 +4,8 @@
 #include "core/buf.h"
 #include "core/config.h"
 
-#define CONFIG_VALUE_MAX 16384    /* bytes of one value */
-#define CONFIG_PHRASE_MAX 256     /* what is wrong with a value, as a phrase that follows its text */
+#define CONFIG_VALUE_MAX 16384 /* bytes of one value */
+#define CONFIG_PHRASE_MAX 256  /* what is wrong with a value, as a phrase that follows its text */
 
 /* Reads the text into the field (whose former value is freed), or only checks it when `field` is NULL. 0; -1, with the phrase in `why` and
  * the field untouched. */
@@ -17,7 +17,4 @@ bool config_value_equal(const struct config_key *k, const void *a, const void *b
 void config_value_free(const struct config_key *k, void *field);
 
 /* The field of a row in this configuration. */
-static inline void *config_field(const struct config *cfg, const struct config_key *k)
-{
-    return (char *)(uintptr_t)cfg + k->offset;
-}
+static inline void *config_field(const struct config *cfg, const struct config_key *k) { return (char *)(uintptr_t)cfg + k->offset; }

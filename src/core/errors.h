@@ -22,11 +22,11 @@ struct error {
     int64_t position;           /* sql_error: byte in the statement, from 1 */
     int64_t limit_ms;
     int64_t limit_bytes;
-    int signal;                 /* worker_crashed */
+    int signal; /* worker_crashed */
     int retry_after_s;
-    char error_type[40];        /* sql_error: the engine's class, "Parser" */
-    char what[128];             /* forbidden: what is refused */
-    char source[32];            /* source_error: the source's name */
+    char error_type[40]; /* sql_error: the engine's class, "Parser" */
+    char what[128];      /* forbidden: what is refused */
+    char source[32];     /* source_error: the source's name */
     char detail[ERROR_DETAIL_BYTES];
 };
 

@@ -17,4 +17,4 @@ const char *format_media_type(enum result_format f); /* "text/csv" */
 bool format_is_public(enum result_format f);         /* a client may ask for it */
 /* FORMAT_COUNT when no public format has that name. */
 enum result_format format_by_name(const char *name);
-const char *coding_name(enum result_coding c);       /* as in Content-Encoding: "gzip"; "identity" for none */
+const char *coding_name(enum result_coding c); /* as in Content-Encoding: "gzip"; "identity" for none */

@@ -143,7 +143,9 @@ static const char *parse_hint(const char *text, char out[SECRET_HINT_CHARS + 1])
 static const char *parse_number(const struct field *f, const char *text, int64_t *out)
 {
     int64_t v;
-    const char *wrong = f->type == DURATION ? units_parse_duration(text, &v) : f->type == SIZE ? units_parse_size(text, &v) : units_parse_int(text, &v);
+    const char *wrong = f->type == DURATION ? units_parse_duration(text, &v)
+                        : f->type == SIZE   ? units_parse_size(text, &v)
+                                            : units_parse_int(text, &v);
     if (wrong)
         return wrong;
     if (v < f->min)
@@ -234,7 +236,7 @@ struct reading {
     size_t cap;
     const char *name; /* of the file */
     int line;
-    unsigned given;   /* bits of the fields that the present key has */
+    unsigned given; /* bits of the fields that the present key has */
     struct error *err;
 };
 
@@ -371,8 +373,9 @@ static int check_duplicates(const struct reading *r)
             if (orders[o](&sorted[i - 1], &sorted[i]) != 0)
                 continue;
             int a = sorted[i - 1]->line, b = sorted[i]->line;
-            result = error_set(r->err, ERR_BAD_REQUEST, o == 0 ? "%s:%d: the key [%s] is there twice, first in line %d"
-                                                               : "%s:%d: the key [%s] has the same hash as the one in line %d",
+            result = error_set(r->err, ERR_BAD_REQUEST,
+                               o == 0 ? "%s:%d: the key [%s] is there twice, first in line %d"
+                                      : "%s:%d: the key [%s] has the same hash as the one in line %d",
                                r->name, a > b ? a : b, sorted[i]->name, a > b ? b : a);
         }
     }
@@ -432,8 +435,8 @@ int keyfile_read(const char *path, char **ret_text, size_t *ret_len, struct stat
     if (!S_ISREG(ret_stat->st_mode))
         return error_set(err, ERR_BAD_REQUEST, "%s: the key file is no plain file", path);
     if (ret_stat->st_mode & (S_IRWXO | S_IWGRP))
-        return error_set(err, ERR_BAD_REQUEST, "%s: the key file has mode %04o: %s; chmod 600 (or 640) it", path,
-                         (unsigned)ret_stat->st_mode & 07777, ret_stat->st_mode & S_IRWXO ? "everybody may use it" : "its group may write it");
+        return error_set(err, ERR_BAD_REQUEST, "%s: the key file has mode %04o: %s; chmod 600 (or 640) it", path, (unsigned)ret_stat->st_mode & 07777,
+                         ret_stat->st_mode & S_IRWXO ? "everybody may use it" : "its group may write it");
     if (fd_read_all(fd, KEYFILE_TEXT_MAX, ret_text, ret_len) < 0)
         return error_set(err, ERR_UNAVAILABLE, "%s: the key file can't be read: %s", path, strerror(errno));
     return 0;

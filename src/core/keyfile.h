@@ -12,10 +12,10 @@ struct buf;
 struct error;
 struct stat;
 
-#define KEY_NAME_MAX 40              /* characters */
+#define KEY_NAME_MAX 40 /* characters */
 #define KEYFILE_TEXT_MAX ((size_t)8 << 20)
 #define KEYFILE_KEYS_MAX 20000
-#define KEYFILE_NONE INT64_C(-1)     /* of a field that is not given */
+#define KEYFILE_NONE INT64_C(-1) /* of a field that is not given */
 
 /* In their order: each may do what the ones before it may. */
 enum key_role { ROLE_NONE, ROLE_READER, ROLE_ANALYST, ROLE_ADMIN, ROLE_COUNT };
@@ -30,9 +30,9 @@ struct key_entry {
     uint8_t hash[SECRET_HASH_BYTES];
     int64_t created_s, expires_s; /* Unix time */
     int64_t concurrency, queue, share, rate, burst, timeout_max_ms, memory_bytes;
-    char *sources;                /* "a,b"; NULL: not given */
-    int line;                     /* of its header */
-    size_t begin, end;            /* its bytes in the text: header to the next header */
+    char *sources;     /* "a,b"; NULL: not given */
+    int line;          /* of its header */
+    size_t begin, end; /* its bytes in the text: header to the next header */
 };
 
 struct keyfile {
@@ -43,7 +43,7 @@ struct keyfile {
 struct key_field_row {
     const char *name; /* "timeout_max" */
     const char *help;
-    bool settable;    /* `bulkhead key new` takes it as an option */
+    bool settable; /* `bulkhead key new` takes it as an option */
 };
 const struct key_field_row *keyfile_fields(size_t *ret_count);
 

@@ -17,7 +17,7 @@ static const struct row {
 };
 
 #define NAME_MAX_BYTES 24
-_Static_assert(LAYER_COUNT * (NAME_MAX_BYTES + LAYER_DETAIL_BYTES) < LAYERS_TEXT_MAX, "a report of all layers must fit");
+_Static_assert(LAYER_COUNT *(NAME_MAX_BYTES + LAYER_DETAIL_BYTES) < LAYERS_TEXT_MAX, "a report of all layers must fit");
 
 /* Indexed by enum layer_state; the letters of a report. */
 static const char letters[LAYER_STATES] = {'?', 'o', 'm', 'f'};

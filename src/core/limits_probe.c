@@ -62,10 +62,7 @@ static bool parse_number(const char *text, int64_t *ret, const char **ret_end)
     return true;
 }
 
-static bool at_end(const char *text)
-{
-    return text[0] == 0 || !strcmp(text, "\n");
-}
+static bool at_end(const char *text) { return text[0] == 0 || !strcmp(text, "\n"); }
 
 /* One of a group's files; the caller's to free. NULL: no such file, no such limit. */
 static char *read_value(const struct probe *p, const struct cgroup_place *at, const char *group, const char *file)
@@ -148,8 +145,8 @@ static void limit_cpus_v1(struct probe *p, const struct cgroup_place *at, const 
     char *quota_text = read_value(p, at, group, quota), *period_text = read_value(p, at, group, "cpu.cfs_period_us");
     const char *end;
     int64_t quota_us, period_us;
-    if (quota_text && period_text && parse_number(quota_text, &quota_us, &end) && at_end(end) &&
-        parse_number(period_text, &period_us, &end) && at_end(end))
+    if (quota_text && period_text && parse_number(quota_text, &quota_us, &end) && at_end(end) && parse_number(period_text, &period_us, &end) &&
+        at_end(end))
         limit_cpus(p, 1, group, quota, quota_us, period_us);
     free(quota_text);
     free(period_text);
@@ -169,11 +166,8 @@ static void limit_group(struct probe *p, enum cgroup_tree tree, const struct cgr
         limit_memory(p, 1, at, group, "memory.limit_in_bytes");
         limit_swap_v1(p, at, group);
         break;
-    case CGROUP_V1_CPU:
-        limit_cpus_v1(p, at, group);
-        break;
-    case CGROUP_TREES:
-        break;
+    case CGROUP_V1_CPU: limit_cpus_v1(p, at, group); break;
+    case CGROUP_TREES: break;
     }
 }
 

@@ -10,8 +10,8 @@
 struct machine {
     int64_t cpus; /* at least 1 */
     int64_t memory_bytes;
-    int64_t swap_bytes;   /* besides; what takes no part in the sizing */
-    char cpus_from[MACHINE_FROM_BYTES];   /* "affinity", "cgroup v2 /a/b cpu.max" */
+    int64_t swap_bytes;                 /* besides; what takes no part in the sizing */
+    char cpus_from[MACHINE_FROM_BYTES]; /* "affinity", "cgroup v2 /a/b cpu.max" */
     char swap_from[MACHINE_FROM_BYTES];
     char memory_from[MACHINE_FROM_BYTES]; /* "machine", "cgroup v1 /a memory.limit_in_bytes" */
 };

@@ -20,14 +20,14 @@ struct log {
     uint64_t dropped; /* lines lost since the last that went out */
     /* log.c's own. */
     bool opened;
-    int fd;             /* a description of stderr of our own, that does not block; or stderr itself */
+    int fd; /* a description of stderr of our own, that does not block; or stderr itself */
     enum log_kind kind;
-    bool torn;          /* the last that a file took ends within a line */
-    char *held;         /* lines that wait for log_flush; NULL: none ever do */
+    bool torn;  /* the last that a file took ends within a line */
+    char *held; /* lines that wait for log_flush; NULL: none ever do */
     size_t held_bytes;
-    uint64_t told;      /* dropped lines that a line tells of, which begins at told_at in held; 0: none does */
+    uint64_t told; /* dropped lines that a line tells of, which begins at told_at in held; 0: none does */
     size_t told_at;
-    int64_t second;     /* of the time's text */
+    int64_t second; /* of the time's text */
     char second_text[24];
 };
 
@@ -57,6 +57,6 @@ void log_fields(struct log *log, enum log_level level, const char *event, const 
 /* The same whatever the log's level: for what must be on record. */
 void log_audit(struct log *log, const char *event, const struct log_field *fields, int count);
 /* log_event(log, level, event, LOG_S(..), LOG_I(..), ...) */
-#define log_event(log, level, event, ...)                                                                                                   \
-    log_fields((log), (level), (event), (const struct log_field[]){{0}, ##__VA_ARGS__} + 1,                                                  \
+#define log_event(log, level, event, ...)                                                   \
+    log_fields((log), (level), (event), (const struct log_field[]){{0}, ##__VA_ARGS__} + 1, \
                (int)(sizeof((const struct log_field[]){{0}, ##__VA_ARGS__}) / sizeof(struct log_field)) - 1)

@@ -81,14 +81,8 @@ bool secret_well_formed(const char *text, size_t len)
     return CRYPTO_memcmp(check, text + BODY_CHARS, CHECK_CHARS) == 0;
 }
 
-void secret_hash(const char *text, size_t len, uint8_t ret[SECRET_HASH_BYTES])
-{
-    digest_sha256(text, len, ret);
-}
+void secret_hash(const char *text, size_t len, uint8_t ret[SECRET_HASH_BYTES]) { digest_sha256(text, len, ret); }
 
-bool secret_hash_equal(const uint8_t a[SECRET_HASH_BYTES], const uint8_t b[SECRET_HASH_BYTES])
-{
-    return CRYPTO_memcmp(a, b, SECRET_HASH_BYTES) == 0;
-}
+bool secret_hash_equal(const uint8_t a[SECRET_HASH_BYTES], const uint8_t b[SECRET_HASH_BYTES]) { return CRYPTO_memcmp(a, b, SECRET_HASH_BYTES) == 0; }
 
 void secret_wipe(void *data, size_t len) { OPENSSL_cleanse(data, len); }

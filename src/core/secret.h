@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SECRET_CHARS 52      /* of a key, without a NUL */
+#define SECRET_CHARS 52 /* of a key, without a NUL */
 #define SECRET_HASH_BYTES 32
-#define SECRET_HINT_CHARS 8  /* the beginning of a key that may be shown: 30 of its 256 bits */
+#define SECRET_HINT_CHARS 8 /* the beginning of a key that may be shown: 30 of its 256 bits */
 
 /* A new key with its NUL. Aborts when the kernel has no random bytes. */
 void secret_make(char ret[SECRET_CHARS + 1]);

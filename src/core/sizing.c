@@ -47,18 +47,13 @@ static int64_t minus(int64_t a, int64_t b)
     return __builtin_sub_overflow(a, b, &r) ? INT64_MIN : r;
 }
 
-static int64_t within(int64_t v, int64_t min, int64_t max)
-{
-    return v < min ? min : v > max ? max : v;
-}
+static int64_t within(int64_t v, int64_t min, int64_t max) { return v < min ? min : v > max ? max : v; }
 
 /* A limit or cap that stands alone decides the other: cap = 2 x limit. */
 static struct kind make_kind(int64_t limit_bytes, int64_t cap_bytes)
 {
-    struct kind k = {.limit_bytes = limit_bytes,
-                     .cap_bytes = cap_bytes,
-                     .limit_auto = limit_bytes == CONFIG_AUTO,
-                     .cap_auto = cap_bytes == CONFIG_AUTO};
+    struct kind k = {
+        .limit_bytes = limit_bytes, .cap_bytes = cap_bytes, .limit_auto = limit_bytes == CONFIG_AUTO, .cap_auto = cap_bytes == CONFIG_AUTO};
     k.shares = k.limit_auto && k.cap_auto;
     if (k.cap_auto && !k.limit_auto)
         k.cap_bytes = times(limit_bytes, 2);
@@ -67,10 +62,7 @@ static struct kind make_kind(int64_t limit_bytes, int64_t cap_bytes)
     return k;
 }
 
-static int64_t together(const struct kind *k)
-{
-    return times(k->count, k->cap_bytes);
-}
+static int64_t together(const struct kind *k) { return times(k->count, k->cap_bytes); }
 
 /* Cores without the memory for them: fewer workers start, rather than none. */
 static void count_workers(struct plan *p)
@@ -116,10 +108,7 @@ static void divide(struct plan *p)
     p->together_bytes = plus(together(&p->pool), together(&p->session));
 }
 
-static int64_t given_or(int64_t value, int64_t otherwise)
-{
-    return value == CONFIG_AUTO ? otherwise : value;
-}
+static int64_t given_or(int64_t value, int64_t otherwise) { return value == CONFIG_AUTO ? otherwise : value; }
 
 static void take_sizes(struct plan *p)
 {
@@ -173,8 +162,8 @@ static void put_division(struct buf *b, const struct plan *p)
 
 static void put_kind(struct buf *b, const char *name, const struct kind *k)
 {
-    buf_printf(b, "; %s: memory_limit %s%s, memory_cap %s%s", name, human(k->limit_bytes).s, k->limit_auto ? " (auto)" : "",
-               human(k->cap_bytes).s, k->cap_auto ? " (auto)" : "");
+    buf_printf(b, "; %s: memory_limit %s%s, memory_cap %s%s", name, human(k->limit_bytes).s, k->limit_auto ? " (auto)" : "", human(k->cap_bytes).s,
+               k->cap_auto ? " (auto)" : "");
 }
 
 static void put_arithmetic(struct plan *p)

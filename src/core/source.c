@@ -223,8 +223,9 @@ int source_check_export(const struct source *s, const char *path, struct error *
     if (!s->writable)
         return error_forbid(err, "export", "nothing may be written to the source '%s': it has no writable_prefix", s->name);
     if (len == 0 || len >= EXPORT_PATH_BYTES || !is_plain_path(path, path + len) || (s->type == SOURCE_IS_s3 && !plain(path, "/._=-")))
-        return error_set(err, ERR_BAD_REQUEST, "destination.path is a file's path within the source: no part of it may be empty, . or .., and (s3) it is made of "
-                                               "letters, digits and . _ = - /");
+        return error_set(err, ERR_BAD_REQUEST,
+                         "destination.path is a file's path within the source: no part of it may be empty, . or .., and (s3) it is made of "
+                         "letters, digits and . _ = - /");
     if (strncmp(path, s->writable_below, below) == 0 && len > below)
         return 0;
     return error_forbid(err, "export", "results may be written below '%s' of the source '%s' only", s->writable_below, s->name);
@@ -255,9 +256,22 @@ int source_read(const struct config_source *config, struct source *ret, struct e
     const char *host = "", *endpoint = "", *prefix = "", *port = "", *warm = "";
     const struct {
         const char *key, **field;
-    } texts[] = {{"host", &host}, {"endpoint", &endpoint}, {"prefix", &prefix}, {"port", &port}, {"warm", &warm}, {"database", &s.database},
-                 {"user", &s.user}, {"password_file", &s.password_file}, {"sslmode", &s.sslmode}, {"region", &s.region}, {"bucket", &s.bucket},
-                 {"key_id_file", &s.key_id_file}, {"secret_file", &s.secret_file}, {"path", &s.path}, {"roles", &s.roles}, {"keys", &s.keys},
+    } texts[] = {{"host", &host},
+                 {"endpoint", &endpoint},
+                 {"prefix", &prefix},
+                 {"port", &port},
+                 {"warm", &warm},
+                 {"database", &s.database},
+                 {"user", &s.user},
+                 {"password_file", &s.password_file},
+                 {"sslmode", &s.sslmode},
+                 {"region", &s.region},
+                 {"bucket", &s.bucket},
+                 {"key_id_file", &s.key_id_file},
+                 {"secret_file", &s.secret_file},
+                 {"path", &s.path},
+                 {"roles", &s.roles},
+                 {"keys", &s.keys},
                  {"writable_prefix", &s.writable_prefix}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const char *value = config_source_get(config, texts[i].key);
@@ -265,9 +279,7 @@ int source_read(const struct config_source *config, struct source *ret, struct e
     }
     s.port = atoi(port); /* the configuration has checked both */
     s.warm = atoi(warm);
-    int ok = s.type == SOURCE_IS_s3 ? read_s3(endpoint, prefix, &s, err)
-             : source_is_remote(&s) ? read_server(host, &s, err)
-                                    : read_path(&s, err);
+    int ok = s.type == SOURCE_IS_s3 ? read_s3(endpoint, prefix, &s, err) : source_is_remote(&s) ? read_server(host, &s, err) : read_path(&s, err);
     if (ok == 0)
         ok = read_writable(s.writable_prefix, &s, err);
     if (ok == 0)

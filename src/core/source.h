@@ -7,7 +7,7 @@
 
 #define SOURCE_NAME_BYTES 32 /* its NUL included */
 #define SOURCE_HOST_BYTES 256
-#define SOURCES_PER_SET 16   /* sources that one session or request may ask for */
+#define SOURCES_PER_SET 16 /* sources that one session or request may ask for */
 #define SOURCE_SET_BYTES (SOURCES_PER_SET * SOURCE_NAME_BYTES)
 
 /* In a worker, 240.0.0.N stands for its Nth source elsewhere: reserved addresses that are routed nowhere, and mean nothing to people. */
@@ -27,12 +27,12 @@ struct source {
     const char *database, *user, *password_file, *sslmode, *region, *bucket, *key_id_file, *secret_file, *path, *roles, *keys, *writable_prefix;
     char host[SOURCE_HOST_BYTES]; /* the server: a name, an address, or (postgres) the directory of a unix socket */
     int port;
-    bool tls;                     /* s3: https */
-    bool aws;                     /* s3: no endpoint was given */
-    char prefix[1026];            /* s3: "" or "a/b/" */
+    bool tls;          /* s3: https */
+    bool aws;          /* s3: no endpoint was given */
+    char prefix[1026]; /* s3: "" or "a/b/" */
     int warm;
-    bool writable;                /* exports may go below `writable_below` */
-    char writable_below[1026];    /* "" or "a/b/", from the source's own address on */
+    bool writable;             /* exports may go below `writable_below` */
+    char writable_below[1026]; /* "" or "a/b/", from the source's own address on */
 };
 
 #define EXPORT_PATH_BYTES 1025 /* its NUL included */
@@ -51,7 +51,10 @@ int sources_check(const struct config *cfg, struct error *err);
 const struct config_source *sources_find(const struct config *cfg, const char *name);
 
 /* Does it speak TCP (or a unix socket) with a server? */
-static inline bool source_is_remote(const struct source *s) { return s->type == SOURCE_IS_postgres || s->type == SOURCE_IS_mysql || s->type == SOURCE_IS_s3; }
+static inline bool source_is_remote(const struct source *s)
+{
+    return s->type == SOURCE_IS_postgres || s->type == SOURCE_IS_mysql || s->type == SOURCE_IS_s3;
+}
 /* May a caller with this role and key name ("" without keys) use it? Neither roles nor keys given: everybody may who may use sources at all. */
 bool source_allows(const struct source *s, const char *role, const char *key);
 

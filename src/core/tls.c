@@ -114,8 +114,8 @@ static SSL_CTX *context_new(void)
     return ctx;
 }
 
-int tls_new(struct tls **ret, const char *chain, size_t chain_len, const char *chain_name, const char *key, size_t key_len,
-            const char *key_name, struct error *err)
+int tls_new(struct tls **ret, const char *chain, size_t chain_len, const char *chain_name, const char *key, size_t key_len, const char *key_name,
+            struct error *err)
 {
     tls_library_init();
     ERR_clear_error();

@@ -13,8 +13,8 @@ struct tls;
 
 /* chain: PEM, the server's certificate first, then those that lead to a root. key: PEM, without a passphrase. `name` of each stands in messages. 0,
  * and *ret is the caller's; -1 with *err (bad_request): not to be read, not each other's, too weak. */
-int tls_new(struct tls **ret, const char *chain, size_t chain_len, const char *chain_name, const char *key, size_t key_len,
-            const char *key_name, struct error *err);
+int tls_new(struct tls **ret, const char *chain, size_t chain_len, const char *chain_name, const char *key, size_t key_len, const char *key_name,
+            struct error *err);
 /* Connections that were made with it go on. NULL is allowed. */
 void tls_free(struct tls *t);
 

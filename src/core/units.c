@@ -85,8 +85,7 @@ const char *units_parse_duration(const char *text, int64_t *ret_ms)
 
 const char *units_parse_size(const char *text, int64_t *ret_bytes)
 {
-    static const struct phrases p = {"is not a size: a whole number, then " SIZE_UNITS,
-                                     "has no unit: write " SIZE_UNITS " right behind the number",
+    static const struct phrases p = {"is not a size: a whole number, then " SIZE_UNITS, "has no unit: write " SIZE_UNITS " right behind the number",
                                      "does not end in a unit: a whole number, then " SIZE_UNITS};
     return parse(text, sizes, &p, ret_bytes);
 }

@@ -61,18 +61,13 @@ static enum column_type type_of(int id)
 static uint8_t storage_bytes(int physical)
 {
     switch (physical) {
-    case DUCKDB_TYPE_UTINYINT:
-        return 1;
+    case DUCKDB_TYPE_UTINYINT: return 1;
     case DUCKDB_TYPE_SMALLINT:
-    case DUCKDB_TYPE_USMALLINT:
-        return 2;
+    case DUCKDB_TYPE_USMALLINT: return 2;
     case DUCKDB_TYPE_INTEGER:
-    case DUCKDB_TYPE_UINTEGER:
-        return 4;
-    case DUCKDB_TYPE_BIGINT:
-        return 8;
-    default:
-        return 16;
+    case DUCKDB_TYPE_UINTEGER: return 4;
+    case DUCKDB_TYPE_BIGINT: return 8;
+    default: return 16;
     }
 }
 
@@ -146,8 +141,7 @@ static bool union_set(struct column *c, duckdb_logical_type type)
         return false;
     c->children[0].type = COL_UTINYINT;
     for (uint32_t i = 1; i < c->child_count; i++)
-        if (!child_set(&c->children[i], duckdb_union_type_member_type(type, i - 1),
-                       duckdb_union_type_member_name(type, i - 1)))
+        if (!child_set(&c->children[i], duckdb_union_type_member_type(type, i - 1), duckdb_union_type_member_name(type, i - 1)))
             return false;
     return true;
 }
@@ -183,8 +177,7 @@ static bool variant_set(struct column *c)
     if (!children_new(c, 4))
         return false;
     c->children[3].type = COL_BLOB;
-    return list_of(&c->children[0], COL_VARCHAR, COL_INVALID, COL_INVALID) &&
-           list_of(&c->children[1], COL_STRUCT, COL_UINTEGER, COL_UINTEGER) &&
+    return list_of(&c->children[0], COL_VARCHAR, COL_INVALID, COL_INVALID) && list_of(&c->children[1], COL_STRUCT, COL_UINTEGER, COL_UINTEGER) &&
            list_of(&c->children[2], COL_STRUCT, COL_UTINYINT, COL_UINTEGER);
 }
 
@@ -212,23 +205,16 @@ static bool shape_set(struct column *c, duckdb_logical_type type, const char *na
         c->scale = duckdb_decimal_scale(type);
         c->storage_bytes = storage_bytes(duckdb_decimal_internal_type(type));
         return true;
-    case COL_ENUM:
-        return enum_set(c, type);
-    case COL_LIST:
-        return children_new(c, 1) && child_set(&c->children[0], duckdb_list_type_child_type(type), NULL);
+    case COL_ENUM: return enum_set(c, type);
+    case COL_LIST: return children_new(c, 1) && child_set(&c->children[0], duckdb_list_type_child_type(type), NULL);
     case COL_ARRAY:
         c->array_size = duckdb_array_type_array_size(type);
         return children_new(c, 1) && child_set(&c->children[0], duckdb_array_type_child_type(type), NULL);
-    case COL_STRUCT:
-        return struct_set(c, type);
-    case COL_MAP:
-        return map_set(c, type);
-    case COL_UNION:
-        return union_set(c, type);
-    case COL_VARIANT:
-        return variant_set(c);
-    default:
-        return true;
+    case COL_STRUCT: return struct_set(c, type);
+    case COL_MAP: return map_set(c, type);
+    case COL_UNION: return union_set(c, type);
+    case COL_VARIANT: return variant_set(c);
+    default: return true;
     }
 }
 
@@ -299,20 +285,15 @@ static void point_at(struct column *c, duckdb_vector vector)
     c->validity = duckdb_vector_get_validity(vector);
     switch (c->type) {
     case COL_LIST:
-    case COL_MAP:
-        point_at(&c->children[0], duckdb_list_vector_get_child(vector));
-        break;
-    case COL_ARRAY:
-        point_at(&c->children[0], duckdb_array_vector_get_child(vector));
-        break;
+    case COL_MAP: point_at(&c->children[0], duckdb_list_vector_get_child(vector)); break;
+    case COL_ARRAY: point_at(&c->children[0], duckdb_array_vector_get_child(vector)); break;
     case COL_STRUCT:
     case COL_UNION:   /* a struct of the tag and the members */
     case COL_VARIANT: /* a struct of keys, children, values and data */
         for (uint32_t i = 0; i < c->child_count; i++)
             point_at(&c->children[i], duckdb_struct_vector_get_child(vector, i));
         break;
-    default:
-        break;
+    default: break;
     }
 }
 

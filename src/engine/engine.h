@@ -15,26 +15,26 @@ struct engine_source {
 };
 
 struct engine_options {
-    const char *database_path;       /* NULL or "": an empty in-memory database */
-    const char *scratch_directory;   /* private to this worker; NULL or "": no spilling */
-    int64_t scratch_limit_bytes;     /* 0: no spilling */
+    const char *database_path;     /* NULL or "": an empty in-memory database */
+    const char *scratch_directory; /* private to this worker; NULL or "": no spilling */
+    int64_t scratch_limit_bytes;   /* 0: no spilling */
     int64_t memory_limit_bytes;
-    int64_t data_limit_bytes;        /* the cap for which RLIMIT_DATA stands; 0: none */
+    int64_t data_limit_bytes; /* the cap for which RLIMIT_DATA stands; 0: none */
     unsigned threads;
-    const char *const *extensions;   /* absolute paths of .duckdb_extension files, NULL-terminated; NULL: none */
+    const char *const *extensions;    /* absolute paths of .duckdb_extension files, NULL-terminated; NULL: none */
     uint32_t statement_cache_entries; /* 0: off */
     const struct engine_source *sources;
     size_t source_count;
-    const char *extension_directory; /* where the sources' extensions lie */
-    bool extensions_verified;        /* the signature of each file that will be loaded was checked before */
-    const char *trust_file;          /* the roots that sources' certificates are held against; "" or NULL: none */
-    int64_t source_timeout_ms;       /* for one statement at a source */
+    const char *extension_directory;  /* where the sources' extensions lie */
+    bool extensions_verified;         /* the signature of each file that will be loaded was checked before */
+    const char *trust_file;           /* the roots that sources' certificates are held against; "" or NULL: none */
+    int64_t source_timeout_ms;        /* for one statement at a source */
     void (*attach_begins)(void *ctx); /* around the attaching of each source that is elsewhere; NULL: it may take for ever */
     bool (*attach_ends)(void *ctx);   /* true: its connections were ended, as it took too long */
     void *attach_ctx;
-    bool session;                    /* its time zone can be set after the lock */
-    bool write;                      /* for writing: made when it does not exist (engine_write.h says what one does with it) */
-    const char *const *read_paths;   /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
+    bool session;                       /* its time zone can be set after the lock */
+    bool write;                         /* for writing: made when it does not exist (engine_write.h says what one does with it) */
+    const char *const *read_paths;      /* write: what else may be read, NULL-terminated absolute paths; directories end in a slash */
     const char *const *allow_functions; /* the policy's exceptions, NULL-terminated; NULL: none */
     const char *const *deny_functions;
 };
@@ -55,12 +55,12 @@ int engine_lock(struct engine *e, struct error *err);
 void engine_close(struct engine *e);
 
 struct engine_query {
-    const char *sql;       /* valid UTF-8, not NUL-terminated; may hold NUL bytes (then: a sql_error) */
+    const char *sql; /* valid UTF-8, not NUL-terminated; may hold NUL bytes (then: a sql_error) */
     size_t sql_len;
-    const char *params;    /* JSON text of an array or object, NULL: none */
+    const char *params; /* JSON text of an array or object, NULL: none */
     size_t params_len;
-    bool session;          /* the connection stays as the statement leaves it, and session_grammar.h says what may run besides SELECT */
-    bool profile;          /* stream_profile is to tell what it cost; slower by some tens of microseconds, and uncached */
+    bool session; /* the connection stays as the statement leaves it, and session_grammar.h says what may run besides SELECT */
+    bool profile; /* stream_profile is to tell what it cost; slower by some tens of microseconds, and uncached */
 };
 
 /* Starts one SELECT-type statement (SELECT, VALUES, FROM-first, WITH, EXPLAIN, DESCRIBE, SHOW, SUMMARIZE...; everything else is

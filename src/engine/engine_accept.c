@@ -6,20 +6,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static int forbidden(struct error *err, const char *what, const char *detail)
-{
-    return error_forbid(err, what, "%s refused: %s", what, detail);
-}
+static int forbidden(struct error *err, const char *what, const char *detail) { return error_forbid(err, what, "%s refused: %s", what, detail); }
 
 /* What to do instead of a statement of this kind. */
 static const char *way_round(const char *kind)
 {
     static const char *const ways[][2] = {
-        {"PREPARE", "send the statement itself with its params"}, {"EXECUTE", "send the statement itself with its params"},
-        {"DEALLOCATE", "nothing was prepared"}, {"CALL", "SELECT * FROM function(...)"}, {"PRAGMA", "DESCRIBE, SHOW, duckdb_columns() and the like"},
-        {"SET", "give parameters, or a common table expression"}, {"USE", "write schema.table"},
-        {"CREATE", "give a common table expression: WITH name AS (SELECT ...)"}, {"CREATE FUNCTION", "write the expression itself"},
-        {"COPY", "SELECT, and choose the format of the answer"}, {"EXPORT", "SELECT, and choose the format of the answer"},
+        {"PREPARE", "send the statement itself with its params"},
+        {"EXECUTE", "send the statement itself with its params"},
+        {"DEALLOCATE", "nothing was prepared"},
+        {"CALL", "SELECT * FROM function(...)"},
+        {"PRAGMA", "DESCRIBE, SHOW, duckdb_columns() and the like"},
+        {"SET", "give parameters, or a common table expression"},
+        {"USE", "write schema.table"},
+        {"CREATE", "give a common table expression: WITH name AS (SELECT ...)"},
+        {"CREATE FUNCTION", "write the expression itself"},
+        {"COPY", "SELECT, and choose the format of the answer"},
+        {"EXPORT", "SELECT, and choose the format of the answer"},
     };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
         if (strcmp(kind, ways[i][0]) == 0)
@@ -32,8 +35,10 @@ static int forbidden_kind(struct error *err, const char *kind, const char *prefi
     char what[96], detail[320];
     const char *way = way_round(kind);
     snprintf(what, sizeof what, "%s%s statement", prefix, kind);
-    snprintf(detail, sizeof detail, "only statements that read may run here (SELECT, WITH, FROM, VALUES, EXPLAIN of SELECT, DESCRIBE, SHOW, "
-             "SUMMARIZE)%s%s", way ? "; instead: " : "", way ? way : "");
+    snprintf(detail, sizeof detail,
+             "only statements that read may run here (SELECT, WITH, FROM, VALUES, EXPLAIN of SELECT, DESCRIBE, SHOW, "
+             "SUMMARIZE)%s%s",
+             way ? "; instead: " : "", way ? way : "");
     return forbidden(err, what, detail);
 }
 
@@ -41,9 +46,10 @@ static int forbidden_kind(struct error *err, const char *kind, const char *prefi
 static const char *kind_name(int type)
 {
     static const char *const names[] = {
-        "invalid", "SELECT", "INSERT", "UPDATE", "EXPLAIN", "DELETE", "PREPARE", "CREATE", "EXECUTE", "ALTER", "transaction", "COPY",
-        "ANALYZE", "SET VARIABLE", "CREATE FUNCTION", "DROP", "EXPORT", "PRAGMA", "VACUUM", "CALL", "SET", "LOAD", "relation",
-        "extension", "logical plan", "ATTACH", "DETACH", "multiple", "COPY DATABASE", "UPDATE EXTENSIONS", "MERGE",
+        "invalid",     "SELECT", "INSERT",   "UPDATE",       "EXPLAIN",         "DELETE", "PREPARE", "CREATE",   "EXECUTE",       "ALTER",
+        "transaction", "COPY",   "ANALYZE",  "SET VARIABLE", "CREATE FUNCTION", "DROP",   "EXPORT",  "PRAGMA",   "VACUUM",        "CALL",
+        "SET",         "LOAD",   "relation", "extension",    "logical plan",    "ATTACH", "DETACH",  "multiple", "COPY DATABASE", "UPDATE EXTENSIONS",
+        "MERGE",
     };
     return type >= 0 && (size_t)type < sizeof names / sizeof *names ? names[type] : "unknown";
 }
@@ -84,8 +90,8 @@ static int check_type(struct error *err, duckdb_prepared_statement statement, bo
     return forbidden_kind(err, kind_name((int)type), "");
 }
 
-static int prepare_one(struct engine *e, const char *sql, size_t len, duckdb_extracted_statements all,
-                       duckdb_prepared_statement *ret_statement, struct error *err)
+static int prepare_one(struct engine *e, const char *sql, size_t len, duckdb_extracted_statements all, duckdb_prepared_statement *ret_statement,
+                       struct error *err)
 {
     duckdb_prepared_statement statement = NULL;
     int rc;
@@ -108,8 +114,7 @@ static int extract(struct engine *e, const char *sql, size_t len, bool judged, d
     size_t inner = sql_explain_inner(sql, len);
     int rc;
     if (count == 1) {
-        rc = judged ? prepare_one(e, sql, len, all, ret_statement, err)
-                    : no_select(err, sql + inner, len - inner, inner ? "EXPLAIN of " : "");
+        rc = judged ? prepare_one(e, sql, len, all, ret_statement, err) : no_select(err, sql + inner, len - inner, inner ? "EXPLAIN of " : "");
     } else if (count > 1) {
         rc = several(err, sql, len, count);
     } else {

@@ -44,9 +44,7 @@ static duckdb_logical_type as_text(duckdb_logical_type type)
 {
     duckdb_logical_type made = NULL, child = NULL, key = NULL;
     switch ((int)duckdb_get_type_id(type)) {
-    case TYPE_VARIANT:
-        made = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
-        break;
+    case TYPE_VARIANT: made = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR); break;
     case DUCKDB_TYPE_LIST:
         child = as_text(duckdb_list_type_child_type(type));
         made = duckdb_create_list_type(child);
@@ -61,11 +59,8 @@ static duckdb_logical_type as_text(duckdb_logical_type type)
         made = duckdb_create_map_type(key, child);
         break;
     case DUCKDB_TYPE_STRUCT:
-    case DUCKDB_TYPE_UNION:
-        made = fields_as_text(type, duckdb_get_type_id(type) == DUCKDB_TYPE_UNION);
-        break;
-    default:
-        return type;
+    case DUCKDB_TYPE_UNION: made = fields_as_text(type, duckdb_get_type_id(type) == DUCKDB_TYPE_UNION); break;
+    default: return type;
     }
     duckdb_destroy_logical_type(&child);
     duckdb_destroy_logical_type(&key);

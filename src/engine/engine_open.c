@@ -10,10 +10,7 @@
 
 static bool is_memory(const struct engine_options *o) { return !o->database_path || !o->database_path[0]; }
 
-static bool can_spill(const struct engine_options *o)
-{
-    return o->scratch_directory && o->scratch_directory[0] && o->scratch_limit_bytes > 0;
-}
+static bool can_spill(const struct engine_options *o) { return o->scratch_directory && o->scratch_directory[0] && o->scratch_limit_bytes > 0; }
 
 static duckdb_config config_new(const struct engine_options *o)
 {
@@ -21,8 +18,10 @@ static duckdb_config config_new(const struct engine_options *o)
     snprintf(memory, sizeof memory, "%" PRId64 "B", o->memory_limit_bytes);
     snprintf(scratch, sizeof scratch, "%" PRId64 "B", can_spill(o) ? o->scratch_limit_bytes : 0);
     const char *const rows[][2] = {
-        {"access_mode", is_memory(o) ? "AUTOMATIC" : o->write ? "READ_WRITE" : "READ_ONLY"}, /* it refuses a read-only in-memory database */
-        {"threads", "1"},                                          /* until the sandbox is in place: its threads inherit it */
+        {"access_mode", is_memory(o) ? "AUTOMATIC"
+                        : o->write   ? "READ_WRITE"
+                                     : "READ_ONLY"}, /* it refuses a read-only in-memory database */
+        {"threads", "1"},                          /* until the sandbox is in place: its threads inherit it */
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},
         {"allow_community_extensions", "false"},
@@ -96,7 +95,10 @@ static int make_policy(struct engine *e, const struct engine_options *o, struct 
     for (size_t i = 0, n = 0; i < o->source_count; i++)
         if (o->sources[i].def.type == SOURCE_IS_postgres || o->sources[i].def.type == SOURCE_IS_mysql)
             catalogs[n++] = o->sources[i].def.name;
-    struct policy_options p = {.allow = o->allow_functions, .deny = o->deny_functions, .files = (const char *const *)files, .catalogs = catalogs,
+    struct policy_options p = {.allow = o->allow_functions,
+                               .deny = o->deny_functions,
+                               .files = (const char *const *)files,
+                               .catalogs = catalogs,
                                .nothing_stored = is_memory(o) && !has_source(o, SOURCE_IS_duckdb)};
     e->policy = policy_new(e->db, &p, err);
     for (size_t i = 0; i < count; i++)
@@ -122,7 +124,7 @@ static int harden(struct engine *e, const struct engine_options *o, struct error
         return -1;
     if (!can_spill(o) && !has_source(o, SOURCE_IS_files) && engine_run(e, "SET disabled_filesystems='LocalFileSystem'", why, err) < 0)
         return -1;
-    /* What may be set under the lock: by ourselves, with each connection (the progress bar) or query (engine_profile.c); and the time zone by a
+        /* What may be set under the lock: by ourselves, with each connection (the progress bar) or query (engine_profile.c); and the time zone by a
      * session's statement, as far as its grammar allows it. Clients' statements set nothing else. */
 #define OURS "'enable_progress_bar', 'enable_progress_bar_print', 'enable_profiling'"
     return engine_run(e, o->session ? "SET allowed_configs=['TimeZone', " OURS "]" : "SET allowed_configs=[" OURS "]", why, err);
@@ -169,8 +171,8 @@ int engine_lock(struct engine *e, struct error *err)
     char sql[64];
     /* The main thread is one of them, and so is the helper. */
     snprintf(sql, sizeof sql, "SET threads=%u; SET external_threads=%u", e->threads, e->threads > 1 ? 2 : 1);
-    if (engine_run(e, sql, "cannot set the number of threads", err) < 0
-        || engine_run(e, "SET lock_configuration=true", "cannot lock the configuration", err) < 0)
+    if (engine_run(e, sql, "cannot set the number of threads", err) < 0 ||
+        engine_run(e, "SET lock_configuration=true", "cannot lock the configuration", err) < 0)
         return -1;
     if (e->threads > 1) { /* with one, there is one core */
         e->helper = helper_new(e->db);

@@ -30,8 +30,9 @@ static int set_list(struct engine *e, const char *setting, const char *const *pa
         any = true;
     }
     ok = ok && buf_puts(&b, "]") && buf_append(&b, "", 1);
-    int rc = !ok ? error_set(err, ERR_BAD_REQUEST, "the names of the files to read are too long together")
-                 : any ? engine_run(e, b.data, "cannot allow the files to read", err) : 0;
+    int rc = !ok   ? error_set(err, ERR_BAD_REQUEST, "the names of the files to read are too long together")
+             : any ? engine_run(e, b.data, "cannot allow the files to read", err)
+                   : 0;
     buf_free(&b);
     return rc;
 }
@@ -50,8 +51,9 @@ static int set_search_path(struct engine *e, const char *const *paths, struct er
     ok = ok && buf_append(&list, "", 1) && buf_puts(&b, "SET GLOBAL file_search_path=");
     put_literal(&b, ok ? list.data : "", &ok);
     ok = ok && buf_append(&b, "", 1);
-    int rc = !ok ? error_set(err, ERR_BAD_REQUEST, "the names of the directories to read are too long together")
-                 : any ? engine_run(e, b.data, "cannot set where to look for files", err) : 0;
+    int rc = !ok   ? error_set(err, ERR_BAD_REQUEST, "the names of the directories to read are too long together")
+             : any ? engine_run(e, b.data, "cannot set where to look for files", err)
+                   : 0;
     buf_free(&list);
     buf_free(&b);
     return rc;

@@ -107,7 +107,7 @@ static int open_locked(struct engine *e, struct error *err)
     char memory[32];
     snprintf(memory, sizeof memory, "%" PRId64 "B", p->memory_limit_bytes);
     const char *const rows[][2] = {
-        {"threads", "1"}, /* one thread also keeps the rows in their order, without what the next line costs */
+        {"threads", "1"},                      /* one thread also keeps the rows in their order, without what the next line costs */
         {"preserve_insertion_order", "false"}, /* else the size of a row group can't be bounded in bytes */
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},

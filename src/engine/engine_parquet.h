@@ -6,8 +6,8 @@
 struct engine;
 
 struct parquet_writer {
-    duckdb_database db;    /* NULL: not yet opened */
-    duckdb_connection con; /* set under the engine's lock: engine_interrupt looks at it from another thread */
+    duckdb_database db;         /* NULL: not yet opened */
+    duckdb_connection con;      /* set under the engine's lock: engine_interrupt looks at it from another thread */
     int64_t memory_limit_bytes; /* 0: none */
     /* What the running COPY reads from; NULL: none runs. */
     struct stream *stream;

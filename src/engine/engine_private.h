@@ -13,21 +13,21 @@
 
 struct stream {
     struct engine *engine;
-    struct stmt *stmt;      /* in the cache, or &own */
+    struct stmt *stmt; /* in the cache, or &own */
     struct stmt own;
     struct columns *columns; /* stmt's or own's */
     duckdb_result result;
-    bool started;           /* the engine has an active query for it */
+    bool started; /* the engine has an active query for it */
     bool has_result, at_end;
     duckdb_data_chunk chunk; /* what stream_columns points into */
     bool chunk_is_new;       /* fetched, and not yet handed out */
     uint32_t fetched;        /* chunks, up to the one with which the engine's `ahead` took over */
     bool ahead;
-    bool profile;            /* the connection's profiler is on for it */
-    bool session;            /* the connection stays as it is left */
-    bool fresh_connection;   /* afterwards the connection must not serve another query */
+    bool profile;          /* the connection's profiler is on for it */
+    bool session;          /* the connection stays as it is left */
+    bool fresh_connection; /* afterwards the connection must not serve another query */
     enum cache_use cache_use;
-    const char *sql;         /* the caller's, until the stream is freed */
+    const char *sql; /* the caller's, until the stream is freed */
     size_t sql_len;
 };
 
@@ -50,20 +50,20 @@ struct engine {
     struct failure_hide hide;
     struct failure_context failure;
     duckdb_prepared_statement tidy; /* on con; ends a query that was left before its end */
-    struct stream stream;    /* there is one query at a time */
-    struct helper *helper;   /* NULL: with one thread, and before the lock */
-    struct ahead *ahead;     /* likewise */
+    struct stream stream;           /* there is one query at a time */
+    struct helper *helper;          /* NULL: with one thread, and before the lock */
+    struct ahead *ahead;            /* likewise */
     struct parquet_writer parquet;
     struct attached sources[SOURCES_PER_SET];
     size_t source_count;
     bool spent;
-    bool tracked;            /* con keeps track of progress */
+    bool tracked; /* con keeps track of progress */
 
     /* The interrupting thread sees only these. The lock guards con being replaced and `running`. */
     pthread_mutex_t lock;
-    bool running;            /* from engine_begin (or engine_query) to stream_free, or to the script's end */
-    bool script;             /* several streams make one piece of work */
-    atomic_bool cancelled;   /* kept by ourselves: the engine forgets an interrupt when the next step of the same query starts */
+    bool running;          /* from engine_begin (or engine_query) to stream_free, or to the script's end */
+    bool script;           /* several streams make one piece of work */
+    atomic_bool cancelled; /* kept by ourselves: the engine forgets an interrupt when the next step of the same query starts */
 };
 
 /* A fresh connection in the place of the present one; the cache is emptied. 0, or -1 with *err: the engine is spent then. */

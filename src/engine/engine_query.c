@@ -33,7 +33,9 @@ void engine_track_progress(struct engine *e, bool on)
     struct error ignored; /* then nobody is told how far it is */
     if (e->tracked == on || e->spent || !e->con)
         return;
-    e->tracked = engine_run(e, on ? "SET enable_progress_bar=true; SET enable_progress_bar_print=false" : "SET enable_progress_bar=false", "progress", &ignored) == 0 && on;
+    e->tracked = engine_run(e, on ? "SET enable_progress_bar=true; SET enable_progress_bar_print=false" : "SET enable_progress_bar=false", "progress",
+                            &ignored) == 0 &&
+                 on;
 }
 
 double engine_progress(struct engine *e)

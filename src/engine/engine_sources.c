@@ -53,10 +53,7 @@ static void put_option(struct sql *q, const char *key, const char *value)
     put_text(q, " ", value);
 }
 
-static void put_port(struct sql *q, int port)
-{
-    q->ok = q->ok && buf_printf(&q->text, ", PORT %d", port);
-}
+static void put_port(struct sql *q, int port) { q->ok = q->ok && buf_printf(&q->text, ", PORT %d", port); }
 
 /* Runs it and wipes it. The error names the source; the engine's words may, so to speak, quote the statement. */
 static int run(struct engine *e, struct sql *q, const struct source *s, struct error *err)
@@ -120,8 +117,10 @@ static bool put_quoted(struct buf *b, const char *value)
 /* What no secret of the engine's has a word for. */
 static bool postgres_options(struct buf *b, const struct engine_options *o, const struct source *s, bool checks)
 {
-    bool ok = buf_printf(b, "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64
-                            " -c default_transaction_read_only=on -c standard_conforming_strings=on", CONNECT_TIMEOUT_S, o->source_timeout_ms);
+    bool ok = buf_printf(b,
+                         "connect_timeout=%d application_name=bulkhead keepalives_idle=60 options='-c statement_timeout=%" PRId64
+                         " -c default_transaction_read_only=on -c standard_conforming_strings=on",
+                         CONNECT_TIMEOUT_S, o->source_timeout_ms);
     ok = ok && (!checks || buf_printf(b, " -c " CHECK_WORD "=%d", CHECK_INTERVAL_MS)) && buf_puts(b, "'");
     if (ok && verifies(s))
         ok = buf_puts(b, " sslrootcert=") && put_quoted(b, o->trust_file ? o->trust_file : "");
@@ -182,8 +181,8 @@ static int attach_postgres(struct engine *e, const struct engine_options *o, con
  * And no statement runs there for longer than any here: MySQL, from 5.7.8 on, and MariaDB, from 10.1.1 on, each have a word of their own for that and
  * pass over what is in the other's comment. */
 #define MYSQL_HOST_BEGIN "host={"
-#define MYSQL_HOST_END                                                                                                                                       \
-    "};init-command={SET /*!50708 SESSION max_execution_time=%" PRId64 ", */ /*M!100101 SESSION max_statement_time=%" PRId64 ".%03d, */ "                    \
+#define MYSQL_HOST_END                                                                                                                    \
+    "};init-command={SET /*!50708 SESSION max_execution_time=%" PRId64 ", */ /*M!100101 SESSION max_statement_time=%" PRId64 ".%03d, */ " \
     "sql_mode=CONCAT(@@sql_mode,',NO_BACKSLASH_ESCAPES')}"
 #define MYSQL_NUMBERS_BYTES 64
 
@@ -192,7 +191,7 @@ static void put_mysql_host(struct sql *q, struct engine *e, const struct source 
     char end[sizeof MYSQL_HOST_END + MYSQL_NUMBERS_BYTES], host[SOURCE_HOST_BYTES + sizeof MYSQL_HOST_BEGIN + sizeof end];
     snprintf(end, sizeof end, MYSQL_HOST_END, timeout_ms, timeout_ms / 1000, (int)(timeout_ms % 1000));
     const char *name = strcasecmp(s->host, "localhost") == 0 ? "127.0.0.1" : s->host; /* the connector would look for a unix socket */
-    snprintf(host, sizeof host, MYSQL_HOST_BEGIN "%s%s", name, end); /* a name or an address: see source.c */
+    snprintf(host, sizeof host, MYSQL_HOST_BEGIN "%s%s", name, end);                  /* a name or an address: see source.c */
     put_option(q, "HOST", host);
     failure_hide_noise(&e->hide, MYSQL_HOST_BEGIN);
     failure_hide_noise(&e->hide, end);
@@ -209,8 +208,9 @@ static int no_mysql_pool(struct engine *e, const struct source *s, struct error 
 static int attach_mysql(struct engine *e, const struct engine_options *o, const struct engine_source *x, struct error *err)
 {
     /* The words of [source.NAME] sslmode are PostgreSQL's; MySQL has its own for the same. */
-    static const char *const modes[][2] = {{"", "preferred"}, {"disable", "disabled"}, {"allow", "preferred"}, {"prefer", "preferred"},
-                                           {"require", "required"}, {"verify-ca", "verify_ca"}, {"verify-full", "verify_identity"}};
+    static const char *const modes[][2] = {
+        {"", "preferred"},          {"disable", "disabled"},           {"allow", "preferred"}, {"prefer", "preferred"}, {"require", "required"},
+        {"verify-ca", "verify_ca"}, {"verify-full", "verify_identity"}};
     const struct source *s = &x->def;
     const char *mode = "verify_identity";
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
@@ -395,14 +395,22 @@ static const struct {
     enum source_type type;
     const char *words;
 } marks[] = {
-    {SOURCE_IS_postgres, "Unable to connect to Postgres"}, {SOURCE_IS_postgres, "Failed to prepare COPY"},
-    {SOURCE_IS_postgres, "Failed to execute query"},       {SOURCE_IS_postgres, "Failed to query Postgres"},
-    {SOURCE_IS_postgres, "Failed to fetch COPY"},          {SOURCE_IS_postgres, "Failed to fetch header for COPY"},
-    {SOURCE_IS_postgres, "Failed to read"},                {SOURCE_IS_postgres, "Postgres"},
-    {SOURCE_IS_postgres, "server closed the connection"},  {SOURCE_IS_mysql, "Failed to connect to MySQL"},
-    {SOURCE_IS_mysql, "MySQL"},                            {SOURCE_IS_mysql, "Lost connection"},
-    {SOURCE_IS_s3, "HTTP Error"},                          {SOURCE_IS_s3, "error for HTTP"},
-    {SOURCE_IS_s3, "HTTP GET error"},                      {SOURCE_IS_s3, "HTTP HEAD error"},
+    {SOURCE_IS_postgres, "Unable to connect to Postgres"},
+    {SOURCE_IS_postgres, "Failed to prepare COPY"},
+    {SOURCE_IS_postgres, "Failed to execute query"},
+    {SOURCE_IS_postgres, "Failed to query Postgres"},
+    {SOURCE_IS_postgres, "Failed to fetch COPY"},
+    {SOURCE_IS_postgres, "Failed to fetch header for COPY"},
+    {SOURCE_IS_postgres, "Failed to read"},
+    {SOURCE_IS_postgres, "Postgres"},
+    {SOURCE_IS_postgres, "server closed the connection"},
+    {SOURCE_IS_mysql, "Failed to connect to MySQL"},
+    {SOURCE_IS_mysql, "MySQL"},
+    {SOURCE_IS_mysql, "Lost connection"},
+    {SOURCE_IS_s3, "HTTP Error"},
+    {SOURCE_IS_s3, "error for HTTP"},
+    {SOURCE_IS_s3, "HTTP GET error"},
+    {SOURCE_IS_s3, "HTTP HEAD error"},
 };
 
 static bool names(const char *sql, size_t len, const char *name)

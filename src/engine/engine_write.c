@@ -214,8 +214,8 @@ static bool only_reads(duckdb_prepared_statement prepared, const char *text, siz
 {
     size_t inner = sql_explain_inner(text, len);
     duckdb_statement_type type = duckdb_prepared_statement_type(prepared);
-    return type == DUCKDB_STATEMENT_TYPE_SELECT ||
-           (type == DUCKDB_STATEMENT_TYPE_EXPLAIN && inner && !sql_refused_kind(text + inner, len - inner) && !sql_main_kind(text + inner, len - inner));
+    return type == DUCKDB_STATEMENT_TYPE_SELECT || (type == DUCKDB_STATEMENT_TYPE_EXPLAIN && inner && !sql_refused_kind(text + inner, len - inner) &&
+                                                    !sql_main_kind(text + inner, len - inner));
 }
 
 static int piece_reads(struct engine *e, const struct script *s, const struct piece *p, struct error *err)

@@ -22,9 +22,9 @@ int table_counts_compare(const struct table_counts *expected, const struct table
 int engine_count_tables(struct engine *e, struct table_counts *ret, struct error *err);
 
 struct script {
-    const char *sql;      /* valid UTF-8; statements separated by semicolons; may be empty */
+    const char *sql; /* valid UTF-8; statements separated by semicolons; may be empty */
     size_t len;
-    const char *params;   /* JSON, for a single statement; NULL: none */
+    const char *params; /* JSON, for a single statement; NULL: none */
     size_t params_len;
     bool one_transaction; /* all of it or nothing, also in the file itself: statements that would end a transaction are refused */
     /* Gets the last statement's result, before its first row is fetched; NULL: results are dropped. 0, or -1 with *err. */

@@ -134,9 +134,9 @@ void failure_scrub(char *text, size_t cap, const struct failure_hide *hide)
 }
 
 struct parsed {
-    char class[40];     /* "Parser", "Out of Memory"; "" unknown */
-    const char *text;   /* without the class; inside `json` or the message */
-    int64_t position;   /* byte + 1; 0 unknown */
+    char class[40];   /* "Parser", "Out of Memory"; "" unknown */
+    const char *text; /* without the class; inside `json` or the message */
+    int64_t position; /* byte + 1; 0 unknown */
     json_t *json;
 };
 

@@ -13,9 +13,9 @@ static const struct {
 } rows[] = {
     {"duckdb_databases", "bulkhead_catalog",
      "SELECT * REPLACE (NULL::VARCHAR AS path, MAP {}::MAP(VARCHAR, VARCHAR) AS tags, MAP {}::MAP(VARCHAR, VARCHAR) AS options)"
-     " FROM duckdb_databases()", NULL},
-    {"duckdb_settings", "bulkhead_values",
-     "SELECT * REPLACE (CASE WHEN lower(name) IN (", ") THEN value END AS value) FROM duckdb_settings()"},
+     " FROM duckdb_databases()",
+     NULL},
+    {"duckdb_settings", "bulkhead_values", "SELECT * REPLACE (CASE WHEN lower(name) IN (", ") THEN value END AS value) FROM duckdb_settings()"},
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
@@ -175,8 +175,8 @@ int filtered_rename(char *sql, size_t len, int64_t at, const char *function)
         name.begin++;
         name.end--;
     }
-    if ((!quoted && name.kind != SQL_WORD) || t.kind != SQL_OTHER || sql[t.begin] != '(' || name.end - name.begin != n
-        || !policy_name_is(sql + name.begin, n, function))
+    if ((!quoted && name.kind != SQL_WORD) || t.kind != SQL_OTHER || sql[t.begin] != '(' || name.end - name.begin != n ||
+        !policy_name_is(sql + name.begin, n, function))
         return -1;
     memcpy(sql + name.begin, stand_in, n);
     return 0;

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
-static bool word_part(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char)c >= 0x80; }
+static bool word_part(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char)c >= 0x80;
+}
 
 static bool is(struct span s, const char *word) { return s.len == strlen(word) && strncasecmp(s.at, word, s.len) == 0; }
 

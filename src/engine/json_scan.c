@@ -17,10 +17,7 @@ void json_scan_start(struct json_scan *s, const char *text, size_t len)
     s->last = SCAN_ATOM;
 }
 
-static bool in_object(const struct json_scan *s)
-{
-    return s->objects[(s->depth - 1) / 64] >> ((s->depth - 1) % 64) & 1;
-}
+static bool in_object(const struct json_scan *s) { return s->objects[(s->depth - 1) / 64] >> ((s->depth - 1) % 64) & 1; }
 
 static void skip_blanks(struct json_scan *s)
 {
@@ -133,13 +130,10 @@ static enum scan_event next(struct json_scan *s)
     }
     switch ((enum expect)s->expect) {
     case EXPECT_KEY:
-    case EXPECT_KEY_OR_END:
-        return take_key(s);
+    case EXPECT_KEY_OR_END: return take_key(s);
     case EXPECT_VALUE:
-    case EXPECT_VALUE_OR_END:
-        return take_value(s);
-    default:
-        return SCAN_BAD;
+    case EXPECT_VALUE_OR_END: return take_value(s);
+    default: return SCAN_BAD;
     }
 }
 

@@ -31,7 +31,7 @@ struct json_scan {
     const char *at, *end;
     struct span span; /* of KEY, STRING and ATOM */
     unsigned depth;
-    uint8_t expect;   /* the scanner's own */
+    uint8_t expect; /* the scanner's own */
     uint8_t last;
     uint64_t objects[SCAN_DEPTH_MAX / 64]; /* a bit for each open container: it is an object */
 };

@@ -42,8 +42,8 @@ static int check_header(struct error *err, const char *path, int fd, off_t size)
     if (version <= STORAGE_VERSION_MAX)
         return 0;
     char why[160];
-    snprintf(why, sizeof why, "it was written by a newer version of DuckDB (storage version %" PRIu64 "; this build reads up to %d)",
-             version, STORAGE_VERSION_MAX);
+    snprintf(why, sizeof why, "it was written by a newer version of DuckDB (storage version %" PRIu64 "; this build reads up to %d)", version,
+             STORAGE_VERSION_MAX);
     return fail(err, path, why);
 }
 

@@ -50,9 +50,7 @@ static const json_t *find_named(const json_t *object, const char *name)
     const json_t *exact = json_object_get(object, name);
     if (exact)
         return exact;
-    json_object_foreach((json_t *)object, key, value)
-        if (strcasecmp(key, name) == 0)
-            return value;
+    json_object_foreach((json_t *)object, key, value) if (strcasecmp(key, name) == 0) return value;
     return NULL;
 }
 
@@ -61,7 +59,8 @@ static int superfluous(struct binder *b, duckdb_prepared_statement statement, co
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach((json_t *)object, key, value)
+    {
         bool known = false;
         for (idx_t i = 1; !known && i <= duckdb_nparams(statement); i++) {
             const char *name = duckdb_parameter_name(statement, i);

@@ -48,10 +48,7 @@ static bool parse_double(const char *s, double *ret_double)
     return !*end && isfinite(*ret_double);
 }
 
-static bool without_nul(const json_t *json)
-{
-    return json_is_string(json) && strlen(json_string_value(json)) == json_string_length(json);
-}
+static bool without_nul(const json_t *json) { return json_is_string(json) && strlen(json_string_value(json)) == json_string_length(json); }
 
 /* The kinds whose values need no cast by the engine. Numbers too long for JSON's integers come from the front in this form. */
 static enum shape_kind explicit_kind(const char *type, const json_t *value)
@@ -153,7 +150,8 @@ static int shape_of_struct(struct binder *b, const json_t *json, int depth, stru
     s->children = calloc(count, sizeof *s->children);
     s->names = calloc(count, sizeof *s->names);
     CHECK(s->children && s->names);
-    json_object_foreach((json_t *)json, key, value) {
+    json_object_foreach((json_t *)json, key, value)
+    {
         for (size_t i = 0; i < s->count; i++)
             if (strcasecmp(s->names[i], key) == 0)
                 return param_error(b, "the keys \"%.64s\" and \"%.64s\" of an object differ only in case", s->names[i], key);
@@ -181,26 +179,14 @@ static int shape_fill(struct binder *b, const json_t *json, int depth, struct sh
         return caster < 0 ? -1 : 0;
     }
     switch (json_typeof(json)) {
-    case JSON_OBJECT:
-        return shape_of_struct(b, json, depth, s);
-    case JSON_ARRAY:
-        return shape_of_list(b, json, depth, s);
-    case JSON_STRING:
-        s->kind = SHAPE_VARCHAR;
-        break;
-    case JSON_INTEGER:
-        s->kind = SHAPE_BIGINT;
-        break;
-    case JSON_REAL:
-        s->kind = SHAPE_DOUBLE;
-        break;
+    case JSON_OBJECT: return shape_of_struct(b, json, depth, s);
+    case JSON_ARRAY: return shape_of_list(b, json, depth, s);
+    case JSON_STRING: s->kind = SHAPE_VARCHAR; break;
+    case JSON_INTEGER: s->kind = SHAPE_BIGINT; break;
+    case JSON_REAL: s->kind = SHAPE_DOUBLE; break;
     case JSON_TRUE:
-    case JSON_FALSE:
-        s->kind = SHAPE_BOOLEAN;
-        break;
-    case JSON_NULL:
-        s->kind = SHAPE_NULL;
-        break;
+    case JSON_FALSE: s->kind = SHAPE_BOOLEAN; break;
+    case JSON_NULL: s->kind = SHAPE_NULL; break;
     }
     return 0;
 }
@@ -219,7 +205,7 @@ int shape_of(struct binder *b, const json_t *json, int depth, struct shape *ret_
 static duckdb_logical_type shape_type(const struct binder *b, const struct shape *s)
 {
     static const duckdb_type plain[] = {DUCKDB_TYPE_SQLNULL, DUCKDB_TYPE_BOOLEAN, DUCKDB_TYPE_BIGINT,
-                                        DUCKDB_TYPE_HUGEINT, DUCKDB_TYPE_DOUBLE, DUCKDB_TYPE_VARCHAR};
+                                        DUCKDB_TYPE_HUGEINT, DUCKDB_TYPE_DOUBLE,  DUCKDB_TYPE_VARCHAR};
     if (s->kind < SHAPE_LIST)
         return duckdb_create_logical_type(plain[s->kind]);
     duckdb_logical_type *types = calloc(s->count + 1, sizeof *types);
@@ -310,23 +296,17 @@ duckdb_value shape_value(struct binder *b, const struct shape *s, const json_t *
     if (json_is_null(json))
         return duckdb_create_null_value();
     switch (s->kind) {
-    case SHAPE_NULL:
-        return duckdb_create_null_value();
-    case SHAPE_BOOLEAN:
-        return duckdb_create_bool(json_is_true(json));
+    case SHAPE_NULL: return duckdb_create_null_value();
+    case SHAPE_BOOLEAN: return duckdb_create_bool(json_is_true(json));
     case SHAPE_BIGINT:
     case SHAPE_HUGEINT:
-    case SHAPE_DOUBLE:
-        return number_value(s, json);
+    case SHAPE_DOUBLE: return number_value(s, json);
     case SHAPE_VARCHAR:
         param_is_explicit(json, &type, &value);
         return duckdb_create_varchar_length(json_string_value(value), json_string_length(value));
-    case SHAPE_LIST:
-        return list_value(b, s, json);
-    case SHAPE_STRUCT:
-        return struct_value(b, s, json);
-    case SHAPE_CAST:
-        break;
+    case SHAPE_LIST: return list_value(b, s, json);
+    case SHAPE_STRUCT: return struct_value(b, s, json);
+    case SHAPE_CAST: break;
     }
     param_is_explicit(json, &type, &value);
     return caster_value(b, s->caster, value);

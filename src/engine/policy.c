@@ -89,8 +89,7 @@ static bool has_no_tree(struct span json)
     return json.len >= sizeof start - 1 && memcmp(json.at, start, sizeof start - 1) == 0;
 }
 
-enum policy_verdict policy_judge_text(struct judge *j, const char *sql, size_t len, unsigned depth, struct policy_walk *w,
-                                      struct error *err)
+enum policy_verdict policy_judge_text(struct judge *j, const char *sql, size_t len, unsigned depth, struct policy_walk *w, struct error *err)
 {
     struct tree t;
     enum policy_verdict v = POLICY_UNJUDGED;
@@ -142,8 +141,7 @@ static enum policy_verdict rename_filtered(struct judge *j, char *sql, size_t le
     return v;
 }
 
-enum policy_verdict policy_judge(struct policy *p, char *sql, size_t len, enum policy_effect *ret_effect, bool *ret_renamed,
-                                 struct error *err)
+enum policy_verdict policy_judge(struct policy *p, char *sql, size_t len, enum policy_effect *ret_effect, bool *ret_renamed, struct error *err)
 {
     struct judge j = {.p = p};
     struct policy_walk w = {.effect = POLICY_KEEP};

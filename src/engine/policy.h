@@ -10,9 +10,9 @@ struct policy;
 
 struct policy_options {
     const char *const *allow, *const *deny; /* see policy_table_new */
-    const char *const *files; /* directories and addresses below which files may be read, each with a slash at its end; NULL-terminated, or NULL */
+    const char *const *files;    /* directories and addresses below which files may be read, each with a slash at its end; NULL-terminated, or NULL */
     const char *const *catalogs; /* of sources whose tables may be called like files; NULL-terminated, or NULL */
-    bool nothing_stored; /* no file is open that could hold views, macros or tables: they are not looked for */
+    bool nothing_stored;         /* no file is open that could hold views, macros or tables: they are not looked for */
 };
 
 /* Judges the stored objects as well, which takes 15 ms, most of them to list the functions. NULL with *err. To be called before the configuration is locked, and before anything is attached whose
@@ -24,8 +24,7 @@ void policy_free(struct policy *p);
 /* Judges one statement, `len` bytes with a NUL behind them. POLICY_ALLOWED: *ret_effect is what it leaves behind, and names of filtered
  * functions in `sql` were replaced (*ret_renamed), the rest of it and its length stay. POLICY_REFUSED: *err, with the position in `sql`.
  * POLICY_UNJUDGED: it is no single SELECT that can be parsed, and must not run. */
-enum policy_verdict policy_judge(struct policy *p, char *sql, size_t len, enum policy_effect *ret_effect, bool *ret_renamed,
-                                 struct error *err);
+enum policy_verdict policy_judge(struct policy *p, char *sql, size_t len, enum policy_effect *ret_effect, bool *ret_renamed, struct error *err);
 
 /* The stored objects; those with `why` set are refused. */
 struct stored *policy_stored(struct policy *p);

@@ -30,10 +30,7 @@ void walk_leaves(struct walk *k, enum policy_effect effect)
         k->w->effect = effect;
 }
 
-int walk_malformed(struct walk *k, const char *what)
-{
-    return policy_refuse(k->err, "statement", (struct span){"", 0}, what, NULL);
-}
+int walk_malformed(struct walk *k, const char *what) { return policy_refuse(k->err, "statement", (struct span){"", 0}, what, NULL); }
 
 /* Why a file may not be read, where there are some that may: one is either elsewhere, or its path is not written plainly (policy_path_inside). */
 #define NOT_INSIDE "it lies in no source that this query may read, or is not written plainly (GET /v1/sources has the addresses)"
@@ -148,12 +145,9 @@ static int judge_text(struct walk *k, struct frame *f, const char *text, size_t 
         if (w->depth == POLICY_TEXT_DEPTH_MAX)
             return refuse_function(k, f, "texts inside of texts, deeper than 8");
         switch (w->text(w->ctx, text, len, w->depth + 1, &w->effect, k->err)) {
-        case POLICY_ALLOWED:
-            return 0;
-        case POLICY_UNJUDGED:
-            return refuse_function(k, f, "its text is not one SELECT that can be parsed");
-        default:
-            return refused_at(k, f->location);
+        case POLICY_ALLOWED: return 0;
+        case POLICY_UNJUDGED: return refuse_function(k, f, "its text is not one SELECT that can be parsed");
+        default: return refused_at(k, f->location);
         }
     case POLICY_SETTING:
         if (policy_setting_shown(text, len))
@@ -169,8 +163,7 @@ static int judge_text(struct walk *k, struct frame *f, const char *text, size_t 
             return 0;
         policy_refuse(k->err, "file", (struct span){text, len}, NOT_INSIDE, NULL);
         return refused_at(k, f->location);
-    default: /* PATH_TEXT: the operator allowed it, everywhere */
-        return 0;
+    default: /* PATH_TEXT: the operator allowed it, everywhere */ return 0;
     }
 }
 

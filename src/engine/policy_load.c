@@ -30,8 +30,7 @@ static const char generated_sql[] =
     "SELECT 0::BIGINT, c.database_name, c.schema_name, c.table_name, 'SELECT (' || string_agg(column_default, '), (') || ')'"
     " FROM duckdb_columns() c JOIN duckdb_tables() t USING (database_name, table_oid)"
     " WHERE column_default IS NOT NULL AND contains(t.sql, 'GENERATED ALWAYS AS') GROUP BY ALL";
-static const char any_generated_sql[] =
-    "SELECT 1::BIGINT FROM duckdb_tables() WHERE NOT internal AND contains(sql, 'GENERATED ALWAYS AS') LIMIT 1";
+static const char any_generated_sql[] = "SELECT 1::BIGINT FROM duckdb_tables() WHERE NOT internal AND contains(sql, 'GENERATED ALWAYS AS') LIMIT 1";
 
 /* What the engine has names for itself, and the database whose objects a bare name in a statement finds. The engine looks there first: a macro `avg`
  * is what SUMMARIZE calls, a view `duckdb_tables` what SHOW TABLES reads, `list_aggr` what its own macro list_sum does, and no tree shows it.
@@ -80,7 +79,8 @@ static void add_row(struct policy *p, duckdb_data_chunk chunk, idx_t row)
         body = select ? select : ""; /* an empty text can't be judged, and is refused */
     }
     if (kind == ENGINE_FUNCTION || kind == ENGINE_VIEW)
-        stored_mark_engines(p->stored, kind == ENGINE_VIEW ? POLICY_TABLE_OBJECT : POLICY_FUNCTION_OBJECT, texts[0] ? texts[0] : "", texts[2] ? texts[2] : "");
+        stored_mark_engines(p->stored, kind == ENGINE_VIEW ? POLICY_TABLE_OBJECT : POLICY_FUNCTION_OBJECT, texts[0] ? texts[0] : "",
+                            texts[2] ? texts[2] : "");
     else
         number = stored_add(p->stored, (enum stored_kind)kind, texts[0] ? texts[0] : "", texts[1] ? texts[1] : "", texts[2] ? texts[2] : "", body);
     if (kind == STORED_MACRO) {
@@ -217,7 +217,8 @@ static void find_shadow(struct policy *p)
             p->shadow_effect = o->effect;
         if (!o->why || p->shadow)
             continue;
-        snprintf(why, sizeof why, "the engine has one of that name, which any statement may use, so nothing runs before it is dropped; %.500s", o->why);
+        snprintf(why, sizeof why, "the engine has one of that name, which any statement may use, so nothing runs before it is dropped; %.500s",
+                 o->why);
         free(o->why);
         o->why = strdup(why);
         CHECK(o->why);

@@ -8,8 +8,8 @@
 
 /* What the engine and its extensions read as a table when a name ends with it, and how such files are packed. */
 static const char *const endings[] = {
-    "arrow", "avro", "blob", "csv", "db", "ddb", "duckdb", "feather", "geojson", "gpkg", "gz", "ipynb", "json", "jsonl", "lance", "ndjson",
-    "parquet", "shp", "sqlite", "sqlite3", "tsv", "txt", "vortex", "xls", "xlsx", "zst",
+    "arrow", "avro",  "blob",   "csv",     "db",  "ddb",    "duckdb",  "feather", "geojson", "gpkg",   "gz",  "ipynb", "json",
+    "jsonl", "lance", "ndjson", "parquet", "shp", "sqlite", "sqlite3", "tsv",     "txt",     "vortex", "xls", "xlsx",  "zst",
 };
 
 static bool is_ending(const char *s, size_t len)

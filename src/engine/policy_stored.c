@@ -95,12 +95,11 @@ static struct span plain(struct span s, char **ret_text)
 }
 
 /* Calls fn for each object that the name may stand for. */
-static void each(const struct stored *s, enum policy_object kind, const struct policy_name *name,
-                 void (*fn)(void *ctx, uint32_t number), void *ctx)
+static void each(const struct stored *s, enum policy_object kind, const struct policy_name *name, void (*fn)(void *ctx, uint32_t number), void *ctx)
 {
     char *texts[3];
-    struct policy_name n = {.catalog = plain(name->catalog, &texts[0]), .schema = plain(name->schema, &texts[1]),
-                            .name = plain(name->name, &texts[2])};
+    struct policy_name n = {
+        .catalog = plain(name->catalog, &texts[0]), .schema = plain(name->schema, &texts[1]), .name = plain(name->name, &texts[2])};
     uint64_t hash = policy_name_hash(n.name.at, n.name.len);
     for (uint32_t i = s->buckets[hash % BUCKETS]; i != NONE; i = s->objects[i].chain) {
         const struct stored_object *o = &s->objects[i];
@@ -235,7 +234,8 @@ void stored_mark_engines(struct stored *s, enum policy_object kind, const char *
     size_t len = strlen(name);
     for (uint32_t i = s->buckets[policy_name_hash(name, len) % BUCKETS]; i != NONE; i = s->objects[i].chain) {
         struct stored_object *o = &s->objects[i];
-        if ((o->kind == STORED_MACRO) == (kind == POLICY_FUNCTION_OBJECT) && policy_name_is(name, len, o->name) && policy_name_is("main", 4, o->schema))
+        if ((o->kind == STORED_MACRO) == (kind == POLICY_FUNCTION_OBJECT) && policy_name_is(name, len, o->name) &&
+            policy_name_is("main", 4, o->schema))
             o->engines = strcmp(o->database, home) == 0 ? STORED_ENGINES_HOME : STORED_ENGINES_AWAY;
     }
 }

@@ -16,9 +16,9 @@ enum stored_engines {
 struct stored_object {
     enum stored_kind kind;
     char *database, *schema, *name;
-    char *body;     /* SQL that runs when it is used; NULL: none */
-    char *why;      /* refused, and this is the reason; NULL: allowed */
-    uint8_t effect; /* enum policy_effect of its body and all that it uses */
+    char *body;      /* SQL that runs when it is used; NULL: none */
+    char *why;       /* refused, and this is the reason; NULL: allowed */
+    uint8_t effect;  /* enum policy_effect of its body and all that it uses */
     uint8_t engines; /* enum stored_engines */
     /* Of a macro: the most parameters of its forms; whether it is called in FROM; whether names and types of its parameters are plain words. */
     uint32_t parameters;

@@ -27,11 +27,35 @@ static const struct {
 
 /* Settings whose values say nothing of the machine, its paths, its network or its secrets. All others stay unseen. */
 static const char *const shown_settings[] = {
-    "access_mode", "calendar", "current_transaction_invalidation_policy", "default_collation", "default_null_order", "default_order",
-    "disable_timestamptz_casts", "enable_external_access", "errors_as_json", "explain_output", "ieee_floating_point_ops",
-    "integer_division", "lambda_syntax", "lock_configuration", "max_expression_depth", "max_memory", "memory_limit", "null_order",
-    "old_implicit_casting", "order_by_non_integer_literal", "pivot_filter_threshold", "pivot_limit", "preserve_identifier_case",
-    "preserve_insertion_order", "scalar_subquery_error_on_multiple_rows", "schema", "search_path", "threads", "timezone",
+    "access_mode",
+    "calendar",
+    "current_transaction_invalidation_policy",
+    "default_collation",
+    "default_null_order",
+    "default_order",
+    "disable_timestamptz_casts",
+    "enable_external_access",
+    "errors_as_json",
+    "explain_output",
+    "ieee_floating_point_ops",
+    "integer_division",
+    "lambda_syntax",
+    "lock_configuration",
+    "max_expression_depth",
+    "max_memory",
+    "memory_limit",
+    "null_order",
+    "old_implicit_casting",
+    "order_by_non_integer_literal",
+    "pivot_filter_threshold",
+    "pivot_limit",
+    "preserve_identifier_case",
+    "preserve_insertion_order",
+    "scalar_subquery_error_on_multiple_rows",
+    "schema",
+    "search_path",
+    "threads",
+    "timezone",
     "worker_threads",
 };
 
@@ -161,8 +185,7 @@ const struct policy_function *policy_table_find(const struct policy_table *t, co
     uint64_t hash = policy_name_hash(name, len);
     const struct policy_function *best = NULL;
     for (const struct entry *e = t->buckets[hash % LENGTH(t->buckets)]; e; e = e->chain)
-        if (e->hash == hash && policy_name_is(name, len, e->row.name)
-            && (!best || distance(e->row.kind, table) < distance(best->kind, table)))
+        if (e->hash == hash && policy_name_is(name, len, e->row.name) && (!best || distance(e->row.kind, table) < distance(best->kind, table)))
             best = &e->row;
     return best;
 }
@@ -194,19 +217,12 @@ const char *const *policy_shown_settings(size_t *ret_count)
 const char *policy_class_reason(enum policy_class c)
 {
     switch (c) {
-    case POLICY_PATH:
-        return "it reads files and addresses, and this server answers from the tables of its database";
-    case POLICY_REVEALS:
-        return "it shows paths, logs or secrets of the server";
-    case POLICY_CHANGES:
-        return "it changes the engine or the data, for others as well";
-    case POLICY_REMOTE:
-        return "it reaches another server past the tables that are attached";
-    case POLICY_STATEMENT:
-        return "it belongs to a statement that may not run here";
-    case POLICY_DENIED:
-        return "[policy] deny_functions names it";
-    default:
-        return "it is a tool of the engine's own";
+    case POLICY_PATH: return "it reads files and addresses, and this server answers from the tables of its database";
+    case POLICY_REVEALS: return "it shows paths, logs or secrets of the server";
+    case POLICY_CHANGES: return "it changes the engine or the data, for others as well";
+    case POLICY_REMOTE: return "it reaches another server past the tables that are attached";
+    case POLICY_STATEMENT: return "it belongs to a statement that may not run here";
+    case POLICY_DENIED: return "[policy] deny_functions names it";
+    default: return "it is a tool of the engine's own";
     }
 }

@@ -13,13 +13,13 @@ enum policy_class {
     POLICY_FILTERED,   /* its name is replaced by that of our own copy, which shows no paths */
     POLICY_PATH_TEXT,  /* reads files, and the operator allowed it: its first argument is a plain string */
     /* From here on refused. */
-    POLICY_PATH,       /* reads files or addresses */
-    POLICY_REVEALS,    /* shows paths, logs or secrets of the server */
-    POLICY_CHANGES,    /* changes the engine or the data for others */
-    POLICY_REMOTE,     /* reaches other servers past what is attached */
-    POLICY_INTERNAL,   /* the engine's own tools */
-    POLICY_STATEMENT,  /* part of a statement that is refused anyway */
-    POLICY_DENIED,     /* by [policy] deny_functions */
+    POLICY_PATH,      /* reads files or addresses */
+    POLICY_REVEALS,   /* shows paths, logs or secrets of the server */
+    POLICY_CHANGES,   /* changes the engine or the data for others */
+    POLICY_REMOTE,    /* reaches other servers past what is attached */
+    POLICY_INTERNAL,  /* the engine's own tools */
+    POLICY_STATEMENT, /* part of a statement that is refused anyway */
+    POLICY_DENIED,    /* by [policy] deny_functions */
 };
 static inline bool policy_refuses(enum policy_class c) { return c >= POLICY_PATH; }
 

@@ -18,28 +18,72 @@ static const struct {
     size_t len;
     enum policy_key key;
 } keys[] = {
-    {TEXT("alias"), KEY_ALIAS}, {TEXT("catalog"), KEY_CATALOG}, {TEXT("catalog_name"), KEY_CATALOG}, {TEXT("children"), KEY_CHILDREN},
-    {TEXT("class"), KEY_CLASS}, {TEXT("column_names"), KEY_COLUMN_NAMES}, {TEXT("error"), KEY_ERROR}, {TEXT("function"), KEY_FUNCTION},
-    {TEXT("function_name"), KEY_FUNCTION_NAME}, {TEXT("id"), KEY_ID}, {TEXT("query_location"), KEY_LOCATION},
-    {TEXT("sample"), KEY_SAMPLE}, {TEXT("schema"), KEY_SCHEMA}, {TEXT("schema_name"), KEY_SCHEMA}, {TEXT("statements"), KEY_STATEMENTS},
-    {TEXT("table_name"), KEY_TABLE_NAME}, {TEXT("type"), KEY_TYPE}, {TEXT("value"), KEY_VALUE},
+    {TEXT("alias"), KEY_ALIAS},
+    {TEXT("catalog"), KEY_CATALOG},
+    {TEXT("catalog_name"), KEY_CATALOG},
+    {TEXT("children"), KEY_CHILDREN},
+    {TEXT("class"), KEY_CLASS},
+    {TEXT("column_names"), KEY_COLUMN_NAMES},
+    {TEXT("error"), KEY_ERROR},
+    {TEXT("function"), KEY_FUNCTION},
+    {TEXT("function_name"), KEY_FUNCTION_NAME},
+    {TEXT("id"), KEY_ID},
+    {TEXT("query_location"), KEY_LOCATION},
+    {TEXT("sample"), KEY_SAMPLE},
+    {TEXT("schema"), KEY_SCHEMA},
+    {TEXT("schema_name"), KEY_SCHEMA},
+    {TEXT("statements"), KEY_STATEMENTS},
+    {TEXT("table_name"), KEY_TABLE_NAME},
+    {TEXT("type"), KEY_TYPE},
+    {TEXT("value"), KEY_VALUE},
 };
 
 /* Expressions by their class, and what has only a type. */
 static const struct {
     const char *text;
     enum policy_node node;
-} classes[] = {
-    {"BETWEEN", NODE_CLASS}, {"CASE", NODE_CLASS}, {"CAST", NODE_CLASS}, {"COLLATE", NODE_CLASS}, {"COLUMN_REF", NODE_COLUMN_REF},
-    {"COMPARISON", NODE_CLASS}, {"CONJUNCTION", NODE_CLASS}, {"CONSTANT", NODE_CONSTANT}, {"DEFAULT", NODE_CLASS},
-    {"FUNCTION", NODE_FUNCTION}, {"LAMBDA", NODE_CLASS}, {"LAMBDA_REF", NODE_CLASS}, {"OPERATOR", NODE_CLASS}, {"PARAMETER", NODE_CLASS},
-    {"POSITIONAL_REFERENCE", NODE_CLASS}, {"STAR", NODE_CLASS}, {"SUBQUERY", NODE_CLASS}, {"TYPE", NODE_CLASS}, {"WINDOW", NODE_FUNCTION},
-}, types[] = {
-    {"ASCENDING", NODE_TYPE}, {"BASE_TABLE", NODE_BASE_TABLE}, {"CTE_NODE", NODE_TYPE}, {"DESCENDING", NODE_TYPE},
-    {"DISTINCT_MODIFIER", NODE_TYPE}, {"EMPTY", NODE_TYPE}, {"EXPRESSION_LIST", NODE_TYPE}, {"JOIN", NODE_TYPE},
-    {"LIMIT_MODIFIER", NODE_TYPE}, {"LIMIT_PERCENT_MODIFIER", NODE_TYPE}, {"ORDER_DEFAULT", NODE_TYPE}, {"ORDER_MODIFIER", NODE_TYPE},
-    {"PIVOT", NODE_TYPE}, {"RECURSIVE_CTE_NODE", NODE_TYPE}, {"SELECT_NODE", NODE_TYPE}, {"SET_OPERATION_NODE", NODE_TYPE},
-    {"SHOW_REF", NODE_SHOW_REF}, {"SUBQUERY", NODE_TYPE}, {"TABLE_FUNCTION", NODE_TABLE_FUNCTION},
+} classes[] =
+    {
+        {"BETWEEN", NODE_CLASS},
+        {"CASE", NODE_CLASS},
+        {"CAST", NODE_CLASS},
+        {"COLLATE", NODE_CLASS},
+        {"COLUMN_REF", NODE_COLUMN_REF},
+        {"COMPARISON", NODE_CLASS},
+        {"CONJUNCTION", NODE_CLASS},
+        {"CONSTANT", NODE_CONSTANT},
+        {"DEFAULT", NODE_CLASS},
+        {"FUNCTION", NODE_FUNCTION},
+        {"LAMBDA", NODE_CLASS},
+        {"LAMBDA_REF", NODE_CLASS},
+        {"OPERATOR", NODE_CLASS},
+        {"PARAMETER", NODE_CLASS},
+        {"POSITIONAL_REFERENCE", NODE_CLASS},
+        {"STAR", NODE_CLASS},
+        {"SUBQUERY", NODE_CLASS},
+        {"TYPE", NODE_CLASS},
+        {"WINDOW", NODE_FUNCTION},
+},
+  types[] = {
+      {"ASCENDING", NODE_TYPE},
+      {"BASE_TABLE", NODE_BASE_TABLE},
+      {"CTE_NODE", NODE_TYPE},
+      {"DESCENDING", NODE_TYPE},
+      {"DISTINCT_MODIFIER", NODE_TYPE},
+      {"EMPTY", NODE_TYPE},
+      {"EXPRESSION_LIST", NODE_TYPE},
+      {"JOIN", NODE_TYPE},
+      {"LIMIT_MODIFIER", NODE_TYPE},
+      {"LIMIT_PERCENT_MODIFIER", NODE_TYPE},
+      {"ORDER_DEFAULT", NODE_TYPE},
+      {"ORDER_MODIFIER", NODE_TYPE},
+      {"PIVOT", NODE_TYPE},
+      {"RECURSIVE_CTE_NODE", NODE_TYPE},
+      {"SELECT_NODE", NODE_TYPE},
+      {"SET_OPERATION_NODE", NODE_TYPE},
+      {"SHOW_REF", NODE_SHOW_REF},
+      {"SUBQUERY", NODE_TYPE},
+      {"TABLE_FUNCTION", NODE_TABLE_FUNCTION},
 };
 
 /* ---- nodes ---- */
@@ -47,21 +91,16 @@ static const struct {
 static int end_node(struct walk *k, struct frame *f)
 {
     switch ((enum policy_node)f->node) {
-    case NODE_FUNCTION:
-        return judge_function_end(k, f);
-    case NODE_BASE_TABLE:
-        return judge_table(k, &f->name, f->location);
-    case NODE_SHOW_REF:
-        return judge_show(k, f);
+    case NODE_FUNCTION: return judge_function_end(k, f);
+    case NODE_BASE_TABLE: return judge_table(k, &f->name, f->location);
+    case NODE_SHOW_REF: return judge_show(k, f);
     case NODE_COLUMN_REF:
         /* Names without brackets that are functions, and are folded when the statement is prepared. */
-        if (f->count == 1
-            && (policy_name_is(f->name.name.at, f->name.name.len, "localtime")
-                || policy_name_is(f->name.name.at, f->name.name.len, "localtimestamp")))
+        if (f->count == 1 &&
+            (policy_name_is(f->name.name.at, f->name.name.len, "localtime") || policy_name_is(f->name.name.at, f->name.name.len, "localtimestamp")))
             walk_leaves(k, POLICY_ONCE);
         return 0;
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -166,35 +205,21 @@ static int on_string(struct walk *k, struct span s)
         return 0;
     }
     switch (f ? (enum policy_key)f->current : KEY_OTHER) {
-    case KEY_CLASS:
-        return set_class(k, f, s);
-    case KEY_TYPE:
-        set_type(f, s);
-        return 0;
+    case KEY_CLASS: return set_class(k, f, s);
+    case KEY_TYPE: set_type(f, s); return 0;
     case KEY_FUNCTION_NAME:
         f->name.name = s;
         return f->node == NODE_FUNCTION ? judge_function(k, f) : walk_malformed(k, "a function's name in no call");
-    case KEY_TABLE_NAME:
-        f->name.name = s;
-        return 0;
-    case KEY_SCHEMA:
-        f->name.schema = s;
-        return 0;
-    case KEY_CATALOG:
-        f->name.catalog = s;
-        return 0;
-    case KEY_ALIAS:
-        f->alias = s;
-        return 0;
+    case KEY_TABLE_NAME: f->name.name = s; return 0;
+    case KEY_SCHEMA: f->name.schema = s; return 0;
+    case KEY_CATALOG: f->name.catalog = s; return 0;
+    case KEY_ALIAS: f->alias = s; return 0;
     case KEY_VALUE:
         f->value = s;
         f->string = true;
         return 0;
-    case KEY_ID:
-        f->varchar = span_is(s, "VARCHAR");
-        return 0;
-    default:
-        return 0;
+    case KEY_ID: f->varchar = span_is(s, "VARCHAR"); return 0;
+    default: return 0;
     }
 }
 
@@ -228,23 +253,14 @@ static int on_event(struct walk *k, enum scan_event e, struct span s)
 {
     switch (e) {
     case SCAN_OBJECT:
-    case SCAN_ARRAY:
-        return begin(k, e == SCAN_ARRAY);
+    case SCAN_ARRAY: return begin(k, e == SCAN_ARRAY);
     case SCAN_OBJECT_END:
-    case SCAN_ARRAY_END:
-        return end(k);
-    case SCAN_KEY:
-        on_key(k, s);
-        return 0;
-    case SCAN_STRING:
-        return on_string(k, s);
-    case SCAN_ATOM:
-        on_atom(k, s);
-        return 0;
-    case SCAN_DEEP:
-        return walk_malformed(k, "it is nested too deeply");
-    default:
-        return walk_malformed(k, "its tree can't be read");
+    case SCAN_ARRAY_END: return end(k);
+    case SCAN_KEY: on_key(k, s); return 0;
+    case SCAN_STRING: return on_string(k, s);
+    case SCAN_ATOM: on_atom(k, s); return 0;
+    case SCAN_DEEP: return walk_malformed(k, "it is nested too deeply");
+    default: return walk_malformed(k, "its tree can't be read");
     }
 }
 

@@ -31,20 +31,19 @@ enum policy_verdict {
 struct policy_walk {
     /* Set by the caller. */
     const struct policy_table *table;
-    const char *const *files; /* see policy_path_inside */
+    const char *const *files;    /* see policy_path_inside */
     const char *const *catalogs; /* see policy_names_of; NULL: none */
     /* A text inside of the statement: its verdict, its effect merged. */
     enum policy_verdict (*text)(void *ctx, const char *sql, size_t len, unsigned depth, enum policy_effect *effect, struct error *err);
     /* A table, view or function of the database by that name: NULL or an allowed one: 0, its effect merged, *ret_known when there is such
      * an object at all. -1 with *err: there is one that is refused. */
-    int (*object)(void *ctx, enum policy_object kind, const struct policy_name *name, bool *ret_known, enum policy_effect *effect,
-                  struct error *err);
+    int (*object)(void *ctx, enum policy_object kind, const struct policy_name *name, bool *ret_known, enum policy_effect *effect, struct error *err);
     /* A function that is in no table and not the database's: 0 when the engine knows it neither, and will say so; -1 with *err. */
     int (*unknown)(void *ctx, struct span name, struct error *err);
     void *ctx;
-    unsigned depth;    /* of texts inside of texts: 0 for the statement itself */
-    bool stored;       /* the SQL of a stored object: nothing can be replaced in it */
-    bool macro;        /* a macro's: what looks like a column may be a parameter, and so anything */
+    unsigned depth; /* of texts inside of texts: 0 for the statement itself */
+    bool stored;    /* the SQL of a stored object: nothing can be replaced in it */
+    bool macro;     /* a macro's: what looks like a column may be a parameter, and so anything */
 
     /* The verdict's other parts. */
     enum policy_effect effect;

@@ -21,10 +21,11 @@ struct parser {
 
 static int refuse(struct parser *p, const char *why)
 {
-    error_set(p->err, ERR_FORBIDDEN,
-              "%s statement refused: %s. A session runs SELECT, CREATE [OR REPLACE] TEMP TABLE|VIEW name AS <select>, INSERT INTO temp.name <select>, "
-              "DROP TABLE|VIEW temp.name, SET VARIABLE name = <value>, SET TimeZone = '..'",
-              p->kind, why);
+    error_set(
+        p->err, ERR_FORBIDDEN,
+        "%s statement refused: %s. A session runs SELECT, CREATE [OR REPLACE] TEMP TABLE|VIEW name AS <select>, INSERT INTO temp.name <select>, "
+        "DROP TABLE|VIEW temp.name, SET VARIABLE name = <value>, SET TimeZone = '..'",
+        p->kind, why);
     snprintf(p->err->what, sizeof p->err->what, "%s statement", p->kind);
     return -1;
 }

@@ -6,10 +6,7 @@
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
-static bool word_start(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
-}
+static bool word_start(unsigned char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80; }
 
 static bool word_part(unsigned char c) { return word_start(c) || (c >= '0' && c <= '9'); }
 
@@ -170,16 +167,18 @@ static const char *first_word_of(const char *sql, size_t len, const char *const 
 
 const char *sql_ends_transaction(const char *sql, size_t len)
 {
-    static const char *const kinds[] = {"ABORT", "ATTACH", "BEGIN", "CHECKPOINT", "COMMIT", "DETACH", "END", "FORCE", "ROLLBACK", "START", "USE", "VACUUM"};
+    static const char *const kinds[] = {"ABORT", "ATTACH", "BEGIN",    "CHECKPOINT", "COMMIT", "DETACH",
+                                        "END",   "FORCE",  "ROLLBACK", "START",      "USE",    "VACUUM"};
     return first_word_of(sql, len, kinds, LENGTH(kinds));
 }
 
 const char *sql_refused_kind(const char *sql, size_t len)
 {
     static const char *const kinds[] = {
-        "ABORT", "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CHECKPOINT", "COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE",
-        "DELETE", "DETACH", "DROP", "END", "EXECUTE", "EXPORT", "FORCE", "GRANT", "IMPORT", "INSERT", "INSTALL", "LOAD", "MERGE",
-        "PRAGMA", "PREPARE", "REFRESH", "REINDEX", "RESET", "REVOKE", "ROLLBACK", "SET", "START", "TRUNCATE", "UPDATE", "USE", "VACUUM",
+        "ABORT",  "ALTER",      "ANALYZE", "ATTACH", "BEGIN",    "CALL",   "CHECKPOINT", "COMMENT", "COMMIT",  "COPY",
+        "CREATE", "DEALLOCATE", "DELETE",  "DETACH", "DROP",     "END",    "EXECUTE",    "EXPORT",  "FORCE",   "GRANT",
+        "IMPORT", "INSERT",     "INSTALL", "LOAD",   "MERGE",    "PRAGMA", "PREPARE",    "REFRESH", "REINDEX", "RESET",
+        "REVOKE", "ROLLBACK",   "SET",     "START",  "TRUNCATE", "UPDATE", "USE",        "VACUUM",
     };
     return first_word_of(sql, len, kinds, LENGTH(kinds));
 }
@@ -189,8 +188,8 @@ static bool explain_options(const char *sql, size_t len, size_t open)
 {
     size_t pos = open + 1;
     struct sql_token t = sql_next(sql, len, &pos);
-    return sql_token_is(sql, &t, "analyze") || sql_token_is(sql, &t, "analyse") || sql_token_is(sql, &t, "format")
-        || sql_token_is(sql, &t, "verbose");
+    return sql_token_is(sql, &t, "analyze") || sql_token_is(sql, &t, "analyse") || sql_token_is(sql, &t, "format") ||
+           sql_token_is(sql, &t, "verbose");
 }
 
 static size_t skip_brackets(const char *sql, size_t len, size_t open)

@@ -8,14 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STMT_CACHE_TEXT_MAX 65536           /* bytes; longer texts are not kept */
+#define STMT_CACHE_TEXT_MAX 65536               /* bytes; longer texts are not kept */
 #define STMT_CACHE_TOTAL_MAX (4u * 1024 * 1024) /* bytes of all texts */
 
 struct stmt {
     duckdb_prepared_statement prepared; /* NULL: only the verdict is known; the text has to be prepared again */
     uint8_t effect;                     /* enum policy_effect */
     bool renamed;                       /* what was prepared differs from the text (filtered functions): without it there is no verdict */
-    struct columns *columns; /* NULL until the first result, and always when the statement has parameters (they may change its types) */
+    struct columns *columns;            /* NULL until the first result, and always when the statement has parameters (they may change its types) */
     idx_t param_count;
     /* the cache's own */
     uint64_t hash;

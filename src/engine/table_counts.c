@@ -75,8 +75,8 @@ static int count_rows(struct engine *e, const char *catalog, struct table_count 
 {
     struct buf b = BUF_INIT(SQL_BYTES_MAX);
     duckdb_result r;
-    bool ok = buf_puts(&b, "SELECT system.main.count_star() FROM ") && put_identifier(&b, catalog) && buf_puts(&b, ".") && put_identifier(&b, t->schema) &&
-              buf_puts(&b, ".") && put_identifier(&b, t->name) && buf_append(&b, "", 1);
+    bool ok = buf_puts(&b, "SELECT system.main.count_star() FROM ") && put_identifier(&b, catalog) && buf_puts(&b, ".") &&
+              put_identifier(&b, t->schema) && buf_puts(&b, ".") && put_identifier(&b, t->name) && buf_append(&b, "", 1);
     if (!ok) {
         buf_free(&b);
         return error_set(err, ERR_INTERNAL, "a table's name is too long");
@@ -96,7 +96,8 @@ static int count_rows(struct engine *e, const char *catalog, struct table_count 
 static int catalog_name(struct engine *e, char **ret, struct error *err)
 {
     duckdb_result r;
-    if (duckdb_query(e->con, "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal ORDER BY database_oid LIMIT 1", &r) != DuckDBSuccess)
+    if (duckdb_query(e->con, "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal ORDER BY database_oid LIMIT 1", &r) !=
+        DuckDBSuccess)
         return failed(e, &r, err);
     duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
     CHECK(chunk);
@@ -128,8 +129,8 @@ int table_counts_compare(const struct table_counts *expected, const struct table
     for (size_t i = 0; i < expected->count; i++) {
         const struct table_count *a = &expected->tables[i], *b = &seen->tables[i];
         if (strcmp(a->schema, b->schema) != 0 || strcmp(a->name, b->name) != 0 || a->rows != b->rows)
-            return error_set(err, ERR_INTERNAL, "table %s.%s was written with %" PRId64 " rows, and reads as %s.%s with %" PRId64, a->schema,
-                             a->name, a->rows, b->schema, b->name, b->rows);
+            return error_set(err, ERR_INTERNAL, "table %s.%s was written with %" PRId64 " rows, and reads as %s.%s with %" PRId64, a->schema, a->name,
+                             a->rows, b->schema, b->name, b->rows);
     }
     return 0;
 }

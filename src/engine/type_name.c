@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* not in the 1.4 header */
 #define TYPE_GEOMETRY 40
 #define TYPE_VARIANT 41
@@ -145,12 +144,8 @@ static void put_type(FILE *f, duckdb_logical_type type)
         return;
     }
     switch ((int)duckdb_get_type_id(type)) {
-    case DUCKDB_TYPE_DECIMAL:
-        fprintf(f, "DECIMAL(%u,%u)", duckdb_decimal_width(type), duckdb_decimal_scale(type));
-        break;
-    case DUCKDB_TYPE_ENUM:
-        put_enum(f, type);
-        break;
+    case DUCKDB_TYPE_DECIMAL: fprintf(f, "DECIMAL(%u,%u)", duckdb_decimal_width(type), duckdb_decimal_scale(type)); break;
+    case DUCKDB_TYPE_ENUM: put_enum(f, type); break;
     case DUCKDB_TYPE_LIST:
         put_owned(f, duckdb_list_type_child_type(type));
         fputs("[]", f);
@@ -159,9 +154,7 @@ static void put_type(FILE *f, duckdb_logical_type type)
         put_owned(f, duckdb_array_type_child_type(type));
         fprintf(f, "[%llu]", (unsigned long long)duckdb_array_type_array_size(type));
         break;
-    case DUCKDB_TYPE_STRUCT:
-        put_struct(f, type);
-        break;
+    case DUCKDB_TYPE_STRUCT: put_struct(f, type); break;
     case DUCKDB_TYPE_MAP:
         fputs("MAP(", f);
         put_owned(f, duckdb_map_type_key_type(type));
@@ -169,11 +162,8 @@ static void put_type(FILE *f, duckdb_logical_type type)
         put_owned(f, duckdb_map_type_value_type(type));
         putc(')', f);
         break;
-    case DUCKDB_TYPE_UNION:
-        put_union(f, type);
-        break;
-    default:
-        fputs(plain_name(duckdb_get_type_id(type)), f);
+    case DUCKDB_TYPE_UNION: put_union(f, type); break;
+    default: fputs(plain_name(duckdb_get_type_id(type)), f);
     }
 }
 

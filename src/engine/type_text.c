@@ -68,10 +68,7 @@ static bool take_quoted(struct cursor *c, char quote)
 static bool take_type(struct cursor *c, int depth);
 
 /* A number, a string, or [field] type. */
-static bool take_argument(struct cursor *c, int depth)
-{
-    return take_number(c) || take_quoted(c, '\'') || take_type(c, depth);
-}
+static bool take_argument(struct cursor *c, int depth) { return take_number(c) || take_quoted(c, '\'') || take_type(c, depth); }
 
 static bool take_arguments(struct cursor *c, int depth)
 {

@@ -11,18 +11,10 @@ static duckdb_value decimal_value(duckdb_logical_type type, const void *data, id
     duckdb_decimal d = {.width = duckdb_decimal_width(type), .scale = duckdb_decimal_scale(type)};
     int64_t small;
     switch (duckdb_decimal_internal_type(type)) {
-    case DUCKDB_TYPE_SMALLINT:
-        small = ((const int16_t *)data)[row];
-        break;
-    case DUCKDB_TYPE_INTEGER:
-        small = ((const int32_t *)data)[row];
-        break;
-    case DUCKDB_TYPE_BIGINT:
-        small = ((const int64_t *)data)[row];
-        break;
-    default:
-        d.value = ((const duckdb_hugeint *)data)[row];
-        return duckdb_create_decimal(d);
+    case DUCKDB_TYPE_SMALLINT: small = ((const int16_t *)data)[row]; break;
+    case DUCKDB_TYPE_INTEGER: small = ((const int32_t *)data)[row]; break;
+    case DUCKDB_TYPE_BIGINT: small = ((const int64_t *)data)[row]; break;
+    default: d.value = ((const duckdb_hugeint *)data)[row]; return duckdb_create_decimal(d);
     }
     d.value = (duckdb_hugeint){.lower = (uint64_t)small, .upper = small < 0 ? -1 : 0};
     return duckdb_create_decimal(d);
@@ -31,12 +23,9 @@ static duckdb_value decimal_value(duckdb_logical_type type, const void *data, id
 static duckdb_value enum_value(duckdb_logical_type type, const void *data, idx_t row)
 {
     switch (duckdb_enum_internal_type(type)) {
-    case DUCKDB_TYPE_UTINYINT:
-        return duckdb_create_enum_value(type, ((const uint8_t *)data)[row]);
-    case DUCKDB_TYPE_USMALLINT:
-        return duckdb_create_enum_value(type, ((const uint16_t *)data)[row]);
-    default:
-        return duckdb_create_enum_value(type, ((const uint32_t *)data)[row]);
+    case DUCKDB_TYPE_UTINYINT: return duckdb_create_enum_value(type, ((const uint8_t *)data)[row]);
+    case DUCKDB_TYPE_USMALLINT: return duckdb_create_enum_value(type, ((const uint16_t *)data)[row]);
+    default: return duckdb_create_enum_value(type, ((const uint32_t *)data)[row]);
     }
 }
 
@@ -72,16 +61,12 @@ static duckdb_value bytes_value(duckdb_type id, const duckdb_string_t *s)
 }
 
 /* The UUID's vector form has its highest bit turned over, so that it sorts as a signed number. */
-static duckdb_value uuid_value(duckdb_hugeint h)
-{
-    return duckdb_create_uuid((duckdb_uhugeint){h.lower, (uint64_t)h.upper ^ (1ull << 63)});
-}
+static duckdb_value uuid_value(duckdb_hugeint h) { return duckdb_create_uuid((duckdb_uhugeint){h.lower, (uint64_t)h.upper ^ (1ull << 63)}); }
 
 static duckdb_value scalar_value(duckdb_logical_type type, duckdb_type id, const void *data, idx_t row)
 {
 #define CASE(id_, ctype, make) \
-    case DUCKDB_TYPE_##id_: \
-        return make(((const ctype *)data)[row])
+    case DUCKDB_TYPE_##id_: return make(((const ctype *)data)[row])
     switch (id) {
         CASE(BOOLEAN, bool, duckdb_create_bool);
         CASE(TINYINT, int8_t, duckdb_create_int8);
@@ -107,12 +92,9 @@ static duckdb_value scalar_value(duckdb_logical_type type, duckdb_type id, const
         CASE(TIMESTAMP_NS, duckdb_timestamp_ns, duckdb_create_timestamp_ns);
         CASE(INTERVAL, duckdb_interval, duckdb_create_interval);
         CASE(UUID, duckdb_hugeint, uuid_value);
-    case DUCKDB_TYPE_DECIMAL:
-        return decimal_value(type, data, row);
-    case DUCKDB_TYPE_ENUM:
-        return enum_value(type, data, row);
-    default:
-        return bytes_value(id, (const duckdb_string_t *)data + row);
+    case DUCKDB_TYPE_DECIMAL: return decimal_value(type, data, row);
+    case DUCKDB_TYPE_ENUM: return enum_value(type, data, row);
+    default: return bytes_value(id, (const duckdb_string_t *)data + row);
     }
 #undef CASE
 }
@@ -218,17 +200,11 @@ duckdb_value vector_value(duckdb_logical_type type, duckdb_vector vector, idx_t 
     if (id == DUCKDB_TYPE_SQLNULL || (valid && !duckdb_validity_row_is_valid(valid, row)))
         return duckdb_create_null_value();
     switch (id) {
-    case DUCKDB_TYPE_LIST:
-        return list_value(type, vector, row);
-    case DUCKDB_TYPE_ARRAY:
-        return array_value(type, vector, row);
-    case DUCKDB_TYPE_STRUCT:
-        return struct_value(type, vector, row);
-    case DUCKDB_TYPE_MAP:
-        return map_value(type, vector, row);
-    case DUCKDB_TYPE_UNION:
-        return union_value(type, vector, row);
-    default:
-        return scalar_value(type, id, duckdb_vector_get_data(vector), row);
+    case DUCKDB_TYPE_LIST: return list_value(type, vector, row);
+    case DUCKDB_TYPE_ARRAY: return array_value(type, vector, row);
+    case DUCKDB_TYPE_STRUCT: return struct_value(type, vector, row);
+    case DUCKDB_TYPE_MAP: return map_value(type, vector, row);
+    case DUCKDB_TYPE_UNION: return union_value(type, vector, row);
+    default: return scalar_value(type, id, duckdb_vector_get_data(vector), row);
     }
 }

@@ -78,11 +78,8 @@ bool accept_next(const char **p, struct accept_item *ret)
         return false;
     const char *value_end = find(begin, end, ";"), *q;
     size_t q_len;
-    *ret = (struct accept_item){.value = begin,
-                                .len = (size_t)(trim_end(begin, value_end) - begin),
-                                .params = value_end,
-                                .end = trim_end(value_end, end),
-                                .q = 1000};
+    *ret = (struct accept_item){
+        .value = begin, .len = (size_t)(trim_end(begin, value_end) - begin), .params = value_end, .end = trim_end(value_end, end), .q = 1000};
     if (accept_param(ret, "q", &q, &q_len))
         ret->q = parse_quality(q, q_len);
     return true;

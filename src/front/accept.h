@@ -8,7 +8,7 @@ struct accept_item {
     const char *value; /* without parameters; no blanks around it */
     size_t len;
     const char *params, *end; /* behind the value, and behind all */
-    int q; /* thousandths, 0 to 1000; -1: the element is nonsense */
+    int q;                    /* thousandths, 0 to 1000; -1: the element is nonsense */
 };
 
 /* The next element at *p, which moves on; false at the end. Empty elements are skipped. */

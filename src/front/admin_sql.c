@@ -46,9 +46,14 @@ static void audit(struct query *q, const struct query_request *r)
         char *text = strndup(r->sql + at, n);
         CHECK(text);
         at += n;
-        const struct log_field fields[] = {LOG_S("query_id", q->job->query_id), LOG_S("key", caller_of(q->f, q->x).key), LOG_S("client", client),
-                                           LOG_S("sql_sha256", hex), LOG_I("sql_bytes", (int64_t)r->sql_len), LOG_I("part", ++part),
-                                           LOG_S("last", at >= r->sql_len ? "yes" : "no"), LOG_S("sql", text)};
+        const struct log_field fields[] = {LOG_S("query_id", q->job->query_id),
+                                           LOG_S("key", caller_of(q->f, q->x).key),
+                                           LOG_S("client", client),
+                                           LOG_S("sql_sha256", hex),
+                                           LOG_I("sql_bytes", (int64_t)r->sql_len),
+                                           LOG_I("part", ++part),
+                                           LOG_S("last", at >= r->sql_len ? "yes" : "no"),
+                                           LOG_S("sql", text)};
         log_audit(&q->f->log, "admin_sql", fields, sizeof fields / sizeof fields[0]);
         free(text);
     }
@@ -94,7 +99,8 @@ int admin_place(struct query *q, const struct query_request *r, struct error *er
     if (check_request(q, r, err) < 0)
         return -1;
     if (f->draining || lanes_waiting(f->lanes) > (unsigned)f->cfg->limits.queue_length) {
-        error_set(err, f->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED, f->draining ? "the server is shutting down" : "too many requests wait for a worker of their own");
+        error_set(err, f->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED,
+                  f->draining ? "the server is shutting down" : "too many requests wait for a worker of their own");
         err->retry_after_s = 1;
         return -1;
     }

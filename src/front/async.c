@@ -129,7 +129,8 @@ static void on_gone(struct asker *a) { ((struct query *)a)->x = NULL; }
 
 void async_take(struct query *q)
 {
-    static const struct job_events events = {.data = on_data, .end = on_end, .failed = on_failed, .spooled = on_spooled, .want = on_want, .buried = on_buried};
+    static const struct job_events events = {
+        .data = on_data, .end = on_end, .failed = on_failed, .spooled = on_spooled, .want = on_want, .buried = on_buried};
     q->asker = (struct asker){.gone = on_gone, .sent = on_gone};
     q->job->events = &events;
 }
@@ -161,7 +162,7 @@ void async_tick(struct front *f)
 void async_drain(struct front *f)
 {
     for (struct query *q = f->queries, *next; q; q = next) {
-        next = q->next; /* cancelling one query never ends another */
+        next = q->next;                                    /* cancelling one query never ends another */
         if (q->asynchronous && !q->export && !q->job->url) /* an export is of use to somebody all the same */
             query_cancel(q);
     }

@@ -20,10 +20,7 @@ const char *auth_failure_text(enum auth_failure failure)
     return texts[failure];
 }
 
-void auth_init(struct auth *a)
-{
-    *a = (struct auth){.keys = keys_new(), .throttle = throttle_new()};
-}
+void auth_init(struct auth *a) { *a = (struct auth){.keys = keys_new(), .throttle = throttle_new()}; }
 
 void auth_free(struct auth *a)
 {
@@ -138,8 +135,9 @@ int auth_check(struct front *f, struct exchange *x, enum key_role needed, bool k
     }
     if (c.role < needed && !(a->keyless && keyless_ok)) {
         log_failure(f, AUTH_ROLE, &c.address, c.tenant->name);
-        return error_forbid(err, "role", a->keyless ? "this needs the role %s; without a key file callers are %s (server.keyless_admin)"
-                                                    : "this needs a key with the role %s or above; this key is %s",
+        return error_forbid(err, "role",
+                            a->keyless ? "this needs the role %s; without a key file callers are %s (server.keyless_admin)"
+                                       : "this needs a key with the role %s or above; this key is %s",
                             key_role_text(needed), key_role_text(c.role));
     }
     c.key = c.tenant->name;

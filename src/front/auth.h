@@ -17,10 +17,10 @@ struct auth {
     struct throttle *throttle;
     struct address_range *proxies; /* server.trusted_proxies */
     size_t proxy_count;
-    bool keyless;                  /* the server has no key file */
+    bool keyless; /* the server has no key file */
     bool keyless_admin;
     uint64_t failures[AUTH_FAILURES];
-    int64_t logged_ns;             /* when key_refused was last logged: once a second at most */
+    int64_t logged_ns; /* when key_refused was last logged: once a second at most */
     uint64_t unlogged;
 };
 

@@ -10,7 +10,4 @@ struct caller caller_of(const struct front *f, const struct exchange *x)
     return f->caller;
 }
 
-bool caller_may_see(const struct caller *c, const struct record *rec)
-{
-    return c->sees_all || (!rec->disowned && strcmp(c->key, rec->owner) == 0);
-}
+bool caller_may_see(const struct caller *c, const struct record *rec) { return c->sees_all || (!rec->disowned && strcmp(c->key, rec->owner) == 0); }

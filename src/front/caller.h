@@ -8,12 +8,12 @@
 struct front;
 
 struct caller {
-    const char *key;        /* the key's name; "": none. Lives as long as the tenant */
-    bool sees_all;          /* everybody's queries, not only its own: admins, and callers of a server without keys */
+    const char *key; /* the key's name; "": none. Lives as long as the tenant */
+    bool sees_all;   /* everybody's queries, not only its own: admins, and callers of a server without keys */
     enum key_role role;
-    struct tenant *tenant;  /* on whose account it asks; take a reference to keep it */
+    struct tenant *tenant;     /* on whose account it asks; take a reference to keep it */
     const struct key *api_key; /* NULL without a key file, or when the route needs none; until the next reload */
-    struct address address; /* behind trusted proxies: the client's */
+    struct address address;    /* behind trusted proxies: the client's */
 };
 
 /* Of the request whose route is at work; not afterwards (CHECK). */

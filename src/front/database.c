@@ -68,12 +68,14 @@ void database_check(const struct front *f, bool has_workers, struct database_che
     } else if (!has_workers)
         snprintf(ret->database, sizeof ret->database, "%s", trouble[0] ? trouble : "no worker has opened it yet");
     else
-        snprintf(ret->database, sizeof ret->database, "%s", d->state == DATABASE_SWAPPING ? "open; workers are going over to a newer version" : "open");
+        snprintf(ret->database, sizeof ret->database, "%s",
+                 d->state == DATABASE_SWAPPING ? "open; workers are going over to a newer version" : "open");
     if (ret->wal_ok)
         snprintf(ret->wal, sizeof ret->wal, "none");
     else
-        snprintf(ret->wal, sizeof ret->wal, "present: %" PRId64 " bytes, %" PRId64 " s old; readers replay it, `bulkhead recover` makes it part of the file%s",
-                 d->wal_bytes, wal_age_s(d), who);
+        snprintf(ret->wal, sizeof ret->wal,
+                 "present: %" PRId64 " bytes, %" PRId64 " s old; readers replay it, `bulkhead recover` makes it part of the file%s", d->wal_bytes,
+                 wal_age_s(d), who);
     ret->degraded |= !ret->wal_ok;
 }
 
@@ -103,8 +105,10 @@ void database_put_status(const struct front *f, struct buf *b)
 void database_put_metrics(const struct front *f, struct buf *b)
 {
     const struct control_database *d = &f->database;
-    buf_printf(b, "# HELP bulkhead_wal_present 1: a write-ahead log lies beside the database file.\n# TYPE bulkhead_wal_present gauge\n"
-                  "bulkhead_wal_present %d\n", d->wal_bytes >= 0);
+    buf_printf(b,
+               "# HELP bulkhead_wal_present 1: a write-ahead log lies beside the database file.\n# TYPE bulkhead_wal_present gauge\n"
+               "bulkhead_wal_present %d\n",
+               d->wal_bytes >= 0);
     buf_printf(b, "# HELP bulkhead_wal_bytes Size of that write-ahead log.\n# TYPE bulkhead_wal_bytes gauge\nbulkhead_wal_bytes %" PRId64 "\n",
                d->wal_bytes > 0 ? d->wal_bytes : 0);
     buf_puts(b, "# HELP bulkhead_database_state 1 for the state that the database file is in.\n# TYPE bulkhead_database_state gauge\n");

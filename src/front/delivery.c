@@ -90,10 +90,7 @@ static void start_stream(struct query *q, int64_t length)
 
 /* ---- slow clients ---- */
 
-static void drop_ready(struct query *q)
-{
-    pool_consumed(q->pool, q->job, ring_reader_ready(&q->job->worker->reader));
-}
+static void drop_ready(struct query *q) { pool_consumed(q->pool, q->job, ring_reader_ready(&q->job->worker->reader)); }
 
 static bool ring_is_nearly_full(const struct job *job)
 {

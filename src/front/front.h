@@ -43,10 +43,10 @@ struct front {
     int64_t certificate_until_s; /* Unix time; 0: no TLS */
     struct pool *pool;
     struct quarantine *quarantine; /* texts that end workers */
-    struct lanes *lanes;       /* workers that are not the pool's */
+    struct lanes *lanes;           /* workers that are not the pool's */
     struct sessions *sessions;
     struct spool *spool;
-    struct results *results;   /* of asynchronous queries */
+    struct results *results; /* of asynchronous queries */
     struct tickets *tickets;
     struct metrics metrics;
     struct layers layers; /* of the sandbox, as the supervisor last told */
@@ -64,7 +64,7 @@ struct front {
     bool draining;
     bool listening_unix;
     char refused_id[QUERY_ID_BYTES]; /* of the request that was refused last, for its answer */
-    uint8_t random[4096]; /* fresh random bytes for query ids, used from the end */
+    uint8_t random[4096];            /* fresh random bytes for query ids, used from the end */
     size_t random_left;
 };
 

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 /* What libraries look at, and where the figures of processes are. */
-static const char *const readable[] = {"/proc", "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/etc/ssl", "/usr/lib/ssl",
-                                       "/dev/null", "/dev/urandom"};
+static const char *const readable[] = {
+    "/proc", "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/etc/ssl", "/usr/lib/ssl", "/dev/null", "/dev/urandom"};
 
 static void raise_fence(struct layers *l)
 {
@@ -52,8 +52,12 @@ static void install_filter(struct layers *l)
 
 int front_jail(uid_t uid, pid_t parent, struct layers *l, struct error *err)
 {
-    static const struct role_layers role = {.user = LAYER_FRONT_USER, .capabilities = LAYER_FRONT_CAPABILITIES, .not_dumpable = LAYER_FRONT_NOT_DUMPABLE,
-                                             .no_new_privs = LAYER_FRONT_NO_NEW_PRIVS, .landlock = LAYER_FRONT_LANDLOCK, .seccomp = LAYER_FRONT_SECCOMP};
+    static const struct role_layers role = {.user = LAYER_FRONT_USER,
+                                            .capabilities = LAYER_FRONT_CAPABILITIES,
+                                            .not_dumpable = LAYER_FRONT_NOT_DUMPABLE,
+                                            .no_new_privs = LAYER_FRONT_NO_NEW_PRIVS,
+                                            .landlock = LAYER_FRONT_LANDLOCK,
+                                            .seccomp = LAYER_FRONT_SECCOMP};
     int sealed = privileges_give_up(&role, uid, parent, l, err);
     if (sealed <= 0)
         return sealed;

@@ -187,18 +187,10 @@ static void on_message(struct front *f, const union control_message *m, const in
         if (pool_add(f->pool, &m->assign, fds[0], fds[1]) < 0)
             log_event(&f->log, LOG_ERROR, "worker_unusable", LOG_I("worker", m->assign.worker), LOG_S("why", strerror(errno)));
         break;
-    case CONTROL_SLOT:
-        pool_give_slot(f->pool, m->slot.worker, m->slot.slot);
-        break;
-    case CONTROL_DIED:
-        pool_died(f->pool, &m->died);
-        break;
-    case CONTROL_START_FAILED:
-        set_trouble(f, m->start_failed.text);
-        break;
-    case CONTROL_CONFIG:
-        on_config(f, fds[0], m->plain.flags);
-        break;
+    case CONTROL_SLOT: pool_give_slot(f->pool, m->slot.worker, m->slot.slot); break;
+    case CONTROL_DIED: pool_died(f->pool, &m->died); break;
+    case CONTROL_START_FAILED: set_trouble(f, m->start_failed.text); break;
+    case CONTROL_CONFIG: on_config(f, fds[0], m->plain.flags); break;
     case CONTROL_LAYERS:
         for (int role = LAYER_OF_WORKER; role < LAYER_ROLES; role++)
             layers_read(&f->layers, (enum layer_role)role, m->layers.text);
@@ -207,18 +199,10 @@ static void on_message(struct front *f, const union control_message *m, const in
         inherited_new_keys(f, fds[0]);
         sessions_check_rights(f);
         break;
-    case CONTROL_TLS:
-        inherited_new_tls(f, fds[0]);
-        break;
-    case CONTROL_DATABASE:
-        database_told(f, &m->database);
-        break;
-    case CONTROL_WRITE_OVER:
-        admin_write_over(f, &m->write_over);
-        break;
-    case CONTROL_RETIRE:
-        pool_retire(f->pool, m->replace.worker);
-        break;
+    case CONTROL_TLS: inherited_new_tls(f, fds[0]); break;
+    case CONTROL_DATABASE: database_told(f, &m->database); break;
+    case CONTROL_WRITE_OVER: admin_write_over(f, &m->write_over); break;
+    case CONTROL_RETIRE: pool_retire(f->pool, m->replace.worker); break;
     case CONTROL_DRAIN:
         f->draining = true;
         front_wake(f);
@@ -233,8 +217,7 @@ static void on_message(struct front *f, const union control_message *m, const in
         queries_shut_down(f);
         maybe_drained(f);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -309,7 +292,8 @@ static void raise_files(void)
 
 static int start(struct front *f, int listeners, uid_t uid, pid_t parent, struct error *err)
 {
-    static const struct http_handler handler = {.head = routes_head, .request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
+    static const struct http_handler handler = {
+        .head = routes_head, .request = routes_request, .gone = routes_gone, .sent = routes_sent, .refused = routes_refused};
     int fds[LISTENERS_MAX];
     for (int i = 0; i < listeners; i++)
         fds[i] = FRONT_FD_LISTEN + i;

@@ -22,11 +22,12 @@ struct http_options {
     int64_t header_timeout_ms; /* from the first byte of a request (or the accept) to the end of its head: 408, close */
     int64_t body_timeout_ms;   /* a body must bring 1 KB, or its end, within each such time: 408, close (a trickle holds nothing open) */
     int64_t idle_timeout_ms;   /* keep-alive without a request: close, no answer */
-    int64_t delivery_timeout_ms; /* a client that is slower than the answer must take 256 KB of it, or its rest, within each such time: else it is cut */
-    size_t max_head_bytes;     /* request line + headers: 431 */
-    size_t max_body_bytes;     /* one body, after de-chunking: 413 */
-    size_t body_memory_bytes;  /* all bodies together: 503 overloaded, Retry-After: 1 */
-    unsigned max_connections;  /* over it, the one that is idle for longest goes; without one the new one is closed at once with 503 */
+    int64_t
+        delivery_timeout_ms;  /* a client that is slower than the answer must take 256 KB of it, or its rest, within each such time: else it is cut */
+    size_t max_head_bytes;    /* request line + headers: 431 */
+    size_t max_body_bytes;    /* one body, after de-chunking: 413 */
+    size_t body_memory_bytes; /* all bodies together: 503 overloaded, Retry-After: 1 */
+    unsigned max_connections; /* over it, the one that is idle for longest goes; without one the new one is closed at once with 503 */
     const char *allowed_hosts; /* comma-separated host names without port, besides localhost, 127.0.0.1, [::1] and the listen address */
     const char *cors_origins;  /* comma-separated origins, "" for none */
     /* A timeout of 0 or less is off. */
@@ -86,7 +87,7 @@ void http_server_free(struct http_server *s);
 
 /* The request. Strings are NUL-terminated, live as long as the exchange. */
 enum http_method exchange_method(const struct exchange *x);
-const char *exchange_path(const struct exchange *x);              /* percent-decoded, always starts with '/' */
+const char *exchange_path(const struct exchange *x); /* percent-decoded, always starts with '/' */
 /* Value of a query-string parameter, percent- and plus-decoded; NULL when absent. The first of several. */
 const char *exchange_param(const struct exchange *x, const char *name);
 /* Calls fn for each query-string parameter name; returns the first non-zero result. (To refuse unknown ones.) */

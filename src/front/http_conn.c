@@ -321,9 +321,8 @@ static size_t read_size(const struct conn *c)
         return HTTP_HEAD_READ_BYTES;
     if (!(c->parser.flags & F_CONTENT_LENGTH) || c->parser.content_length >= HTTP_SCRATCH_BYTES)
         return HTTP_SCRATCH_BYTES;
-    return (size_t)c->parser.content_length + HTTP_AHEAD_BYTES < HTTP_SCRATCH_BYTES
-               ? (size_t)c->parser.content_length + HTTP_AHEAD_BYTES
-               : HTTP_SCRATCH_BYTES;
+    return (size_t)c->parser.content_length + HTTP_AHEAD_BYTES < HTTP_SCRATCH_BYTES ? (size_t)c->parser.content_length + HTTP_AHEAD_BYTES
+                                                                                    : HTTP_SCRATCH_BYTES;
 }
 
 static bool would_block(void) { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }

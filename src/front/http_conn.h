@@ -13,24 +13,24 @@
 #include <llhttp.h>
 #include <sys/uio.h>
 
-#define HTTP_SCRATCH_BYTES (64 * 1024)    /* the server's one read buffer */
-#define HTTP_HEAD_READ_BYTES (16 * 1024)  /* one read while a head is awaited; so the most that pipelining leaves over */
-#define HTTP_AHEAD_BYTES 4096             /* read ahead while an exchange is being answered; then reading stops */
-#define HTTP_KEEP_BYTES 2048              /* buffers up to this size stay with a connection from request to request */
-#define HTTP_EXTRA_BYTES 1024             /* exchange_add_header, in all */
+#define HTTP_SCRATCH_BYTES (64 * 1024)   /* the server's one read buffer */
+#define HTTP_HEAD_READ_BYTES (16 * 1024) /* one read while a head is awaited; so the most that pipelining leaves over */
+#define HTTP_AHEAD_BYTES 4096            /* read ahead while an exchange is being answered; then reading stops */
+#define HTTP_KEEP_BYTES 2048             /* buffers up to this size stay with a connection from request to request */
+#define HTTP_EXTRA_BYTES 1024            /* exchange_add_header, in all */
 #define HTTP_HEADERS_MAX 128
 #define HTTP_PARAMS_MAX 32
 #define HTTP_METHOD_MAX 24
-#define HTTP_REQUESTS_PER_TURN 64         /* pipelined requests of one connection in one turn of the loop */
-#define HTTP_STREAM_TURN_BYTES (1 << 20)  /* body bytes of one connection in one turn of the loop */
-#define HTTP_BODY_PROGRESS_BYTES 1024     /* what a body must bring, or end, within each body_timeout */
+#define HTTP_REQUESTS_PER_TURN 64        /* pipelined requests of one connection in one turn of the loop */
+#define HTTP_STREAM_TURN_BYTES (1 << 20) /* body bytes of one connection in one turn of the loop */
+#define HTTP_BODY_PROGRESS_BYTES 1024    /* what a body must bring, or end, within each body_timeout */
 /* What a client must take of an answer, or its rest, within each delivery_timeout: one that drips would hold the ring, and a worker. */
 #define HTTP_DELIVERY_PROGRESS_BYTES (256 * 1024)
 /* What the kernel holds for a client beyond what is on the wire: else it takes megabytes for each that is slow. */
 #define HTTP_UNSENT_BYTES (512 * 1024)
 #define HTTP_LINGER_MS 3000
 #define HTTP_LINGER_BYTES (16 << 20)
-#define HTTP_WARM_MS 1000                 /* an idle connection keeps its small buffers for so long */
+#define HTTP_WARM_MS 1000 /* an idle connection keeps its small buffers for so long */
 
 enum conn_state {
     CONN_READ,   /* between requests, or reading one */
@@ -73,19 +73,19 @@ struct exchange {
     void *user;
     enum http_method method;
     bool http10;
-    bool keep_alive;       /* what the request allows */
-    bool asterisk;         /* OPTIONS * */
+    bool keep_alive; /* what the request allows */
+    bool asterisk;   /* OPTIONS * */
     bool host_repeated, origin_repeated, site_repeated;
-    unsigned encodings;    /* Transfer-Encoding headers */
-    uint32_t path_at;      /* all offsets are into conn->head; 0: absent (the target is there) */
+    unsigned encodings; /* Transfer-Encoding headers */
+    uint32_t path_at;   /* all offsets are into conn->head; 0: absent (the target is there) */
     uint32_t headers_at, headers_end;
     uint32_t host_at, origin_at, site_at, expect_at, encoding_at, preflight_at;
-    uint32_t cors_at;      /* the Origin, when it is another site that may read answers */
+    uint32_t cors_at; /* the Origin, when it is another site that may read answers */
     unsigned header_count;
     unsigned param_count;
     struct http_param params[HTTP_PARAMS_MAX];
     struct http_joined *joined;
-    struct buf extra;      /* header lines of exchange_add_header */
+    struct buf extra; /* header lines of exchange_add_header */
 };
 
 enum framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
@@ -93,57 +93,57 @@ enum framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
 struct stream {
     struct body_source src;
     enum framing framing;
-    int64_t left;       /* FRAMING_LENGTH: bytes still to come */
-    size_t chunk_left;  /* FRAMING_CHUNKED: bytes of the announced chunk not sent yet */
-    bool finishing;     /* exchange_finish was called */
-    bool complete;      /* all of it is sent or in conn->out */
-    bool deferred;      /* told about at the next turn only: exchange_stream itself never calls back */
-    bool broken;        /* with deferred: the client has gone */
+    int64_t left;      /* FRAMING_LENGTH: bytes still to come */
+    size_t chunk_left; /* FRAMING_CHUNKED: bytes of the announced chunk not sent yet */
+    bool finishing;    /* exchange_finish was called */
+    bool complete;     /* all of it is sent or in conn->out */
+    bool deferred;     /* told about at the next turn only: exchange_stream itself never calls back */
+    bool broken;       /* with deferred: the client has gone */
 };
 
 struct conn {
     struct http_server *s;
     int fd;
-    struct transport io;      /* what goes over it */
+    struct transport io; /* what goes over it */
     enum conn_state state;
     enum timer_kind timer;
     int64_t since_ms;
     struct conn *prev, *next; /* timer list */
     struct conn *turn_next;   /* server->turn, or server->dead */
     bool on_turn;
-    bool in_loop;             /* conn_consume is on the stack: it goes on by itself when the answer is out */
-    bool paused;              /* EV_READ is off: the read-ahead is full, or the peer has gone */
-    bool blocked;             /* EV_WRITE is on: the socket was full */
-    bool peer_gone;           /* seen while the handler has the exchange and wants no news of it */
-    bool close_after;         /* no further request after this answer */
-    bool unread;              /* the client may still be sending what nobody reads */
-    bool counted;             /* in server->connections */
-    bool unpaced;             /* had a long answer before: its congestion control was seen to */
-    struct address peer;      /* ADDRESS_NONE: nobody has asked yet */
+    bool in_loop;        /* conn_consume is on the stack: it goes on by itself when the answer is out */
+    bool paused;         /* EV_READ is off: the read-ahead is full, or the peer has gone */
+    bool blocked;        /* EV_WRITE is on: the socket was full */
+    bool peer_gone;      /* seen while the handler has the exchange and wants no news of it */
+    bool close_after;    /* no further request after this answer */
+    bool unread;         /* the client may still be sending what nobody reads */
+    bool counted;        /* in server->connections */
+    bool unpaced;        /* had a long answer before: its congestion control was seen to */
+    struct address peer; /* ADDRESS_NONE: nobody has asked yet */
     struct event read_ev, write_ev;
 
     enum read_phase phase;
     bool head_done, message_done;
-    bool head_fresh;          /* handler.head had this request's head in this call of http_parse */
+    bool head_fresh; /* handler.head had this request's head in this call of http_parse */
     bool header_open;
     bool expect_continue;
     uint8_t method_len;
     char method[HTTP_METHOD_MAX + 1];
-    size_t head_seen;         /* raw bytes of the head, for max_head_bytes */
-    size_t body_raw;          /* raw bytes of the body with its framing */
-    size_t body_mark;         /* body_raw when TIMER_BODY began */
+    size_t head_seen; /* raw bytes of the head, for max_head_bytes */
+    size_t body_raw;  /* raw bytes of the body with its framing */
+    size_t body_mark; /* body_raw when TIMER_BODY began */
     uint32_t name_at, value_at;
     llhttp_t parser;
 
-    struct buf head;          /* strings of the request */
+    struct buf head; /* strings of the request */
     struct buf body;
-    struct buf ahead;         /* bytes read and not parsed yet, from ahead_off on */
+    struct buf ahead; /* bytes read and not parsed yet, from ahead_off on */
     size_t ahead_off;
-    struct buf out;           /* bytes of the answer to go first, from out_off on */
+    struct buf out; /* bytes of the answer to go first, from out_off on */
     size_t out_off;
-    size_t charged;           /* of server->body_bytes */
+    size_t charged; /* of server->body_bytes */
     size_t linger_left;
-    size_t delivered;         /* bytes the client took since TIMER_DELIVER began */
+    size_t delivered; /* bytes the client took since TIMER_DELIVER began */
     struct exchange x;
     struct stream st;
 };
@@ -165,18 +165,18 @@ struct http_server {
     int *listen_fds;
     bool accepting;
     bool draining;
-    struct event resume_ev;  /* accept again after running out of fds */
+    struct event resume_ev; /* accept again after running out of fds */
     struct event sweep_ev;
     struct event turn_ev;
     bool turn_armed;
-    struct conn *turn;       /* connections with work left for the next turn */
+    struct conn *turn; /* connections with work left for the next turn */
     struct conn *dead;
     struct conn_list lists[TIMER_COUNT];
     unsigned connections, busy, paused, rejects;
-    size_t body_bytes;       /* bodies and read-ahead of all connections */
+    size_t body_bytes; /* bodies and read-ahead of all connections */
     int64_t fd_log_ms;
     int64_t date_s;
-    char date[48];           /* "Date: ...\r\n" of date_s */
+    char date[48]; /* "Date: ...\r\n" of date_s */
     struct error refusal;
     char scratch[HTTP_SCRATCH_BYTES];
 };

@@ -27,10 +27,7 @@ struct host_rules {
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
 
-static bool name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-}
+static bool name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_'; }
 
 /* ":1234" or nothing. */
 static bool parse_port(const char *s, size_t len, int *ret_port)
@@ -236,8 +233,8 @@ enum origin_kind host_rules_origin(const struct host_rules *r, const char *origi
     if (!origin)
         return ORIGIN_NONE;
     struct host_name o;
-    if (host && strncasecmp(origin, scheme, len) == 0 && host_name_parse(origin + len, strlen(origin + len), &o) &&
-        strcmp(o.text, host->text) == 0 && (o.port < 0 ? usual_port : o.port) == (host->port < 0 ? usual_port : host->port))
+    if (host && strncasecmp(origin, scheme, len) == 0 && host_name_parse(origin + len, strlen(origin + len), &o) && strcmp(o.text, host->text) == 0 &&
+        (o.port < 0 ? usual_port : o.port) == (host->port < 0 ? usual_port : host->port))
         return ORIGIN_SAME;
     return list_has(&r->origins, origin) ? ORIGIN_CORS : ORIGIN_REFUSED;
 }

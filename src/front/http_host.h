@@ -13,9 +13,9 @@ struct host_name {
 };
 
 enum origin_kind {
-    ORIGIN_NONE,    /* no Origin header */
-    ORIGIN_SAME,    /* this server's own pages */
-    ORIGIN_CORS,    /* another site that cors_origins allows */
+    ORIGIN_NONE, /* no Origin header */
+    ORIGIN_SAME, /* this server's own pages */
+    ORIGIN_CORS, /* another site that cors_origins allows */
     ORIGIN_REFUSED,
 };
 

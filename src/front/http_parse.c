@@ -242,9 +242,9 @@ static size_t parse_method(struct conn *c, const char *data, size_t n, enum pars
             return i + 1;
         }
         if (!token_char(ch) || c->method_len == HTTP_METHOD_MAX) {
-            refuse(c, ERR_BAD_REQUEST, ch == 0x16 && c->method_len == 0
-                       ? "This port speaks plain HTTP, and the client began a TLS connection."
-                       : "The request does not begin with an HTTP method.");
+            refuse(c, ERR_BAD_REQUEST,
+                   ch == 0x16 && c->method_len == 0 ? "This port speaks plain HTTP, and the client began a TLS connection."
+                                                    : "The request does not begin with an HTTP method.");
             *ret_result = PARSE_REFUSED;
             return i;
         }
@@ -266,8 +266,7 @@ static void refuse_syntax(struct conn *c, llhttp_errno_t err)
 static enum parse_result check_limits(struct conn *c)
 {
     if (!c->head_done && c->head_seen >= c->s->opt.max_head_bytes) {
-        error_set(&c->s->refusal, ERR_HEADERS_TOO_LARGE, "The request line and headers are longer than %zu bytes.",
-                  c->s->opt.max_head_bytes);
+        error_set(&c->s->refusal, ERR_HEADERS_TOO_LARGE, "The request line and headers are longer than %zu bytes.", c->s->opt.max_head_bytes);
         return PARSE_REFUSED;
     }
     /* One-byte chunks cost five bytes of framing each; more than that is extensions or trailers without end. */

@@ -60,8 +60,7 @@ static int split_query(struct conn *c, char *q)
             char *value = eq ? eq + 1 : q + n;
             if (x->param_count == HTTP_PARAMS_MAX)
                 return bad(c, "The query string has too many parameters.");
-            x->params[x->param_count++] =
-                (struct http_param){(uint32_t)(q - c->head.data), (uint32_t)(value - c->head.data)};
+            x->params[x->param_count++] = (struct http_param){(uint32_t)(q - c->head.data), (uint32_t)(value - c->head.data)};
             if ((eq && !decode(value, n - name_len - 1, true)) || !decode(q, name_len, true))
                 return bad(c, "A query parameter has a broken %xx escape.");
             if (!eq) {
@@ -119,10 +118,7 @@ static int check_target(struct conn *c)
     return query ? split_query(c, query) : 0;
 }
 
-static int forbid(struct conn *c, const char *what, const char *text)
-{
-    return error_forbid(&c->s->refusal, what, "%s", text);
-}
+static int forbid(struct conn *c, const char *what, const char *text) { return error_forbid(&c->s->refusal, what, "%s", text); }
 
 static int check_host_and_origin(struct conn *c)
 {

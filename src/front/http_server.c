@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
-#define LAST_TURNS 16       /* of accepting, before the sockets end */
-#define ROOM_LOOKS 8        /* at idle connections, before a new one is refused */
+#define LAST_TURNS 16   /* of accepting, before the sockets end */
+#define ROOM_LOOKS 8    /* at idle connections, before a new one is refused */
 #define REJECTS_MAX 128 /* connections over the maximum that get a lingering close; further ones are closed at once */
 #define FD_BACKOFF_MS 100
 
@@ -34,9 +34,8 @@ const char *http_date_line(struct http_server *s, size_t *ret_len)
     if (ts.tv_sec != s->date_s) { /* not strftime: the names must not follow the locale */
         struct tm t;
         gmtime_r(&ts.tv_sec, &t);
-        snprintf(s->date, sizeof s->date, "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + t.tm_wday * 3,
-                 t.tm_mday % 100, months + t.tm_mon * 3, (t.tm_year + 1900) % 10000, t.tm_hour % 100, t.tm_min % 100,
-                 t.tm_sec % 100);
+        snprintf(s->date, sizeof s->date, "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + t.tm_wday * 3, t.tm_mday % 100,
+                 months + t.tm_mon * 3, (t.tm_year + 1900) % 10000, t.tm_hour % 100, t.tm_min % 100, t.tm_sec % 100);
         s->date_s = ts.tv_sec;
     }
     *ret_len = 37;
@@ -131,8 +130,7 @@ static int64_t timeout_ms(const struct http_server *s, enum timer_kind kind)
     switch (kind) {
     case TIMER_HEAD: return s->opt.header_timeout_ms;
     case TIMER_BODY: return s->opt.body_timeout_ms;
-    case TIMER_WARM:
-        return s->opt.idle_timeout_ms > 0 && s->opt.idle_timeout_ms < HTTP_WARM_MS ? s->opt.idle_timeout_ms : HTTP_WARM_MS;
+    case TIMER_WARM: return s->opt.idle_timeout_ms > 0 && s->opt.idle_timeout_ms < HTTP_WARM_MS ? s->opt.idle_timeout_ms : HTTP_WARM_MS;
     case TIMER_IDLE: return s->opt.idle_timeout_ms;
     case TIMER_DELIVER: return s->opt.delivery_timeout_ms;
     case TIMER_LINGER: return HTTP_LINGER_MS;
@@ -145,13 +143,11 @@ static void expire(struct conn *c, enum timer_kind kind)
     struct error err;
     switch (kind) {
     case TIMER_HEAD:
-        error_set(&err, ERR_REQUEST_TIMEOUT, "The request's head did not arrive within %lld ms.",
-                  (long long)c->s->opt.header_timeout_ms);
+        error_set(&err, ERR_REQUEST_TIMEOUT, "The request's head did not arrive within %lld ms.", (long long)c->s->opt.header_timeout_ms);
         conn_refuse(c, &err);
         break;
     case TIMER_BODY:
-        error_set(&err, ERR_REQUEST_TIMEOUT, "The request's body made no progress for %lld ms.",
-                  (long long)c->s->opt.body_timeout_ms);
+        error_set(&err, ERR_REQUEST_TIMEOUT, "The request's body made no progress for %lld ms.", (long long)c->s->opt.body_timeout_ms);
         conn_refuse(c, &err);
         break;
     case TIMER_WARM:
@@ -214,10 +210,12 @@ static void arm_sweep(struct http_server *s)
 static void reject(struct http_server *s, int fd)
 {
     char body[256], text[512];
-    int len = snprintf(body, sizeof body, "{\"status\":%d,\"title\":\"%s\",\"detail\":\"Too many connections.\","
-                       "\"code\":\"%s\",\"retry_after_s\":1}\n", error_http_status(ERR_OVERLOADED),
-                       error_title(ERR_OVERLOADED), error_text(ERR_OVERLOADED));
-    int n = snprintf(text, sizeof text, "HTTP/1.1 %d Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+    int len = snprintf(body, sizeof body,
+                       "{\"status\":%d,\"title\":\"%s\",\"detail\":\"Too many connections.\","
+                       "\"code\":\"%s\",\"retry_after_s\":1}\n",
+                       error_http_status(ERR_OVERLOADED), error_title(ERR_OVERLOADED), error_text(ERR_OVERLOADED));
+    int n = snprintf(text, sizeof text,
+                     "HTTP/1.1 %d Service Unavailable\r\nContent-Type: application/problem+json\r\n"
                      "Content-Length: %d\r\nRetry-After: 1\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s",
                      error_http_status(ERR_OVERLOADED), len, body);
     CHECK(len < (int)sizeof body && n < (int)sizeof text);

@@ -16,7 +16,7 @@ enum step {
     STEP_BLOCKED, /* the socket is full */
     STEP_EMPTY,   /* the source has nothing now */
     STEP_DONE,
-    STEP_BROKEN,  /* the client has gone, or the source broke its promise: no whole answer can come any more */
+    STEP_BROKEN, /* the client has gone, or the source broke its promise: no whole answer can come any more */
 };
 
 /* One sendmsg: what comes first, a chunk's size line, body bytes, and what follows them. */
@@ -25,7 +25,7 @@ struct batch {
     size_t first, line, data, tail; /* lengths */
     char line_text[20];
     const char *tail_text;
-    bool last; /* the tail ends the body */
+    bool last;      /* the tail ends the body */
     bool from_file; /* the body bytes are not in memory (iov[2] is empty) but here: */
     int file;
     int64_t offset;

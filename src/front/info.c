@@ -128,7 +128,8 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
     /* One that gets no further job is as good as gone, though the supervisor may not have sent it off yet. A spare that we have is one while it
      * does nothing. */
     bool ours = pw && (state == WORKER_POOL || (pw->short_lane && state == WORKER_SPARE && (pw->doomed || pw->state != POOL_IDLE)));
-    const char *text = ours ? pool_text[pw->doomed && !pw->job ? POOL_LOST : pw->state] : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
+    const char *text = ours ? pool_text[pw->doomed && !pw->job ? POOL_LOST : pw->state]
+                            : worker_state_text(state < WORKER_STATES ? state : WORKER_NONE);
     bool pool = kind == WORKER_KIND_POOL, spare = pool && (state == WORKER_SPARE || state == WORKER_STARTING);
     struct proc_figures p;
     proc_read(pid, &p);
@@ -137,7 +138,8 @@ static void put_worker(struct buf *b, const struct front *f, const struct contro
         buf_puts(b, "null");
     else
         buf_printf(b, "%u", atomic_load(&c->slot));
-    buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":", spare ? "spare" : worker_kind_text(kind < WORKER_KINDS ? (enum worker_kind)kind : WORKER_KIND_POOL), text, pid);
+    buf_printf(b, ",\"kind\":\"%s\",\"state\":\"%s\",\"pid\":%d,\"query_id\":",
+               spare ? "spare" : worker_kind_text(kind < WORKER_KINDS ? (enum worker_kind)kind : WORKER_KIND_POOL), text, pid);
     const struct job *job = pw ? pool_worker_job(pw) : NULL;
     if (job)
         put_string(b, job->query_id);
@@ -189,7 +191,8 @@ static void put_tenant(void *ctx, const struct fair_figures *t)
 static void put_queue(struct buf *b, const struct front *f, const struct pool_counts *c)
 {
     struct queue_text q = {.b = b};
-    buf_printf(b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 ",\"background\":%u,\"keys\":[", c->queued, f->cfg->limits.queue_length, c->background);
+    buf_printf(b, "],\"queue\":{\"length\":%u,\"max\":%" PRId64 ",\"background\":%u,\"keys\":[", c->queued, f->cfg->limits.queue_length,
+               c->background);
     pool_each_tenant(f->pool, put_tenant, &q);
     buf_puts(b, "]}");
 }
@@ -204,8 +207,8 @@ static void put_totals(struct buf *b, const struct metrics *m)
     }
     for (int i = 0; i < FORMAT_COUNT; i++)
         bytes += m->result_bytes[i];
-    buf_printf(b, ",\"totals\":{\"queries\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"result_bytes\":%" PRIu64 "}", queries, m->queries[ERR_OK],
-               refused, bytes);
+    buf_printf(b, ",\"totals\":{\"queries\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"result_bytes\":%" PRIu64 "}", queries,
+               m->queries[ERR_OK], refused, bytes);
 }
 
 void info_status(struct front *f, struct exchange *x)

@@ -10,8 +10,8 @@ struct key {
     struct tenant *tenant; /* the name, the limits, and what it has running */
     enum key_role role;
     uint8_t hash[SECRET_HASH_BYTES];
-    int64_t expires_s;     /* Unix time; KEYFILE_NONE: never */
-    char *sources;         /* ",a,b,"; NULL: what the sources themselves allow */
+    int64_t expires_s; /* Unix time; KEYFILE_NONE: never */
+    char *sources;     /* ",a,b,"; NULL: what the sources themselves allow */
 };
 
 struct keys;

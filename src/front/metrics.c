@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Upper bounds in microseconds: from a cached SELECT 1 to the longest default timeout. */
-static const int64_t bounds_us[HISTOGRAM_BOUNDS] = {100,    250,     500,     1000,    2500,    5000,     10000,    25000,
+static const int64_t bounds_us[HISTOGRAM_BOUNDS] = {100,    250,    500,    1000,    2500,    5000,     10000,    25000,
                                                     100000, 250000, 500000, 1000000, 5000000, 10000000, 30000000, 300000000};
 
 void histogram_add(struct histogram *h, int64_t us)
@@ -44,8 +44,8 @@ static void put_histogram(struct buf *b, const char *name, const char *help, con
         sum += h->bucket[i];
         buf_printf(b, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, (double)bounds_us[i] / 1e6, sum);
     }
-    buf_printf(b, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.6f\n%s_count %" PRIu64 "\n", name, h->count, name,
-               (double)h->sum_us / 1e6, name, h->count);
+    buf_printf(b, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.6f\n%s_count %" PRIu64 "\n", name, h->count, name, (double)h->sum_us / 1e6, name,
+               h->count);
 }
 
 static void put_codes(struct buf *b, const char *name, const char *help, const uint64_t counts[ERR_COUNT])
@@ -80,10 +80,11 @@ static void put_workers(struct buf *b, const struct front *f)
             by_state[state]++;
     }
     put_head(b, "bulkhead_workers", "gauge", "Worker processes by state; idle, busy and draining are the pool's.");
-    buf_printf(b, "bulkhead_workers{state=\"idle\"} %u\nbulkhead_workers{state=\"busy\"} %u\nbulkhead_workers{state=\"draining\"} %u\n",
-               c.idle, c.busy, c.draining);
+    buf_printf(b, "bulkhead_workers{state=\"idle\"} %u\nbulkhead_workers{state=\"busy\"} %u\nbulkhead_workers{state=\"draining\"} %u\n", c.idle,
+               c.busy, c.draining);
     buf_printf(b, "bulkhead_workers{state=\"starting\"} %u\nbulkhead_workers{state=\"spare\"} %u\nbulkhead_workers{state=\"dying\"} %u\n",
-               by_state[WORKER_STARTING], by_state[WORKER_SPARE] - (c.working_spares < by_state[WORKER_SPARE] ? c.working_spares : by_state[WORKER_SPARE]),
+               by_state[WORKER_STARTING],
+               by_state[WORKER_SPARE] - (c.working_spares < by_state[WORKER_SPARE] ? c.working_spares : by_state[WORKER_SPARE]),
                by_state[WORKER_DYING]);
     put_one(b, "bulkhead_queue_length", "gauge", "Queries waiting for a worker.", c.queued);
     put_one(b, "bulkhead_queue_limit", "gauge", "The most that may wait (limits.queue_length).", (uint64_t)f->cfg->limits.queue_length);
@@ -118,8 +119,8 @@ static void put_processes(struct buf *b, const struct front *f)
     for (size_t i = 0; i < 3; i++)
         buf_printf(b, "process_cpu_seconds_total{role=\"%s\"} %.2f\n", roles[i].role, roles[i].f.cpu_seconds);
     put_head(b, "process_open_fds", "gauge", "Open file descriptors, by role; a worker's are nobody's to see.");
-    buf_printf(b, "process_open_fds{role=\"supervisor\"} %" PRId32 "\nprocess_open_fds{role=\"front\"} %d\n",
-               atomic_load(&f->page->supervisor_fds), proc_own_fds());
+    buf_printf(b, "process_open_fds{role=\"supervisor\"} %" PRId32 "\nprocess_open_fds{role=\"front\"} %d\n", atomic_load(&f->page->supervisor_fds),
+               proc_own_fds());
     put_head(b, "process_threads", "gauge", "Threads of the living processes, by role.");
     for (size_t i = 0; i < 3; i++)
         buf_printf(b, "process_threads{role=\"%s\"} %d\n", roles[i].role, roles[i].f.threads);
@@ -154,9 +155,11 @@ bool metrics_write(const struct front *f, struct buf *b)
     for (int i = 0; i < AUTH_FAILURES; i++)
         buf_printf(b, "bulkhead_auth_failures_total{reason=\"%s\"} %" PRIu64 "\n", auth_failure_text((enum auth_failure)i), f->auth.failures[i]);
     if (f->certificate_until_s)
-        put_one(b, "bulkhead_tls_certificate_expiry_seconds", "gauge", "Unix time at which the TLS certificate ends.", (uint64_t)f->certificate_until_s);
+        put_one(b, "bulkhead_tls_certificate_expiry_seconds", "gauge", "Unix time at which the TLS certificate ends.",
+                (uint64_t)f->certificate_until_s);
     put_one(b, "bulkhead_keys", "gauge", "API keys in force.", keys_count(f->auth.keys));
-    put_one(b, "bulkhead_penalties_total", "counter", "Workers that a key was held to have cost: it waits longer for a while.", pool_penalties(f->pool));
+    put_one(b, "bulkhead_penalties_total", "counter", "Workers that a key was held to have cost: it waits longer for a while.",
+            pool_penalties(f->pool));
     struct quarantine_figures q = quarantine_figures(f->quarantine, clock_now_ns());
     put_head(b, "bulkhead_quarantine_strikes_total", "counter", "Workers that a statement ended, as far as they count against it, by how.");
     buf_printf(b, "bulkhead_quarantine_strikes_total{by=\"crash\"} %" PRIu64 "\n", q.strikes[STRIKE_CRASH]);

@@ -18,7 +18,7 @@ struct metrics {
     uint64_t rejected[ERR_COUNT]; /* refused before a worker had it */
     uint64_t requests;
     uint64_t result_bytes[FORMAT_COUNT];
-    uint64_t cache[3];            /* by enum cache_use: bypass, miss, hit */
+    uint64_t cache[3]; /* by enum cache_use: bypass, miss, hit */
     struct histogram query, queue;
 };
 

@@ -79,8 +79,7 @@ static int choose_format(const struct wishes *w, enum result_format *ret, struct
     for (int i = 0; i < FORMAT_COUNT; i++)
         if (format_is_public((enum result_format)i))
             (void)buf_printf(&list, "%s%s", list.len ? ", " : "", format_media_type((enum result_format)i));
-    error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: %.*s", (int)list.len,
-              (const char *)list.data);
+    error_set(err, ERR_NOT_ACCEPTABLE, "none of the accepted media types can be given; available: %.*s", (int)list.len, (const char *)list.data);
     buf_free(&list);
     return -1;
 }

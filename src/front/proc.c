@@ -35,8 +35,8 @@ void proc_read(int32_t pid, struct proc_figures *ret)
     const char *p = strrchr(text, ')');
     unsigned long user = 0, sys = 0;
     long threads = 0, pages = 0;
-    if (!p || sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %*u %*u %ld", &user, &sys,
-                     &threads, &pages) != 4)
+    if (!p ||
+        sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %*u %*u %ld", &user, &sys, &threads, &pages) != 4)
         return;
     ret->cpu_seconds = (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
     ret->resident_bytes = (int64_t)pages * sysconf(_SC_PAGESIZE);

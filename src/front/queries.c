@@ -143,7 +143,7 @@ void queries_shut_down(struct front *f)
 
 struct list_wish {
     int64_t limit;
-    unsigned states;    /* bits */
+    unsigned states;     /* bits */
     struct record *from; /* the newest that may be in it */
 };
 

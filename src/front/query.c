@@ -105,7 +105,7 @@ void query_fail(struct query *q, const struct error *err)
 void query_stop(struct query *q, const struct error *why)
 {
     if (q->publishing || q->export_state == EXPORT_COMMITTING)
-        return; /* in a moment it is done */
+        return;                              /* in a moment it is done */
     if (q->export_state == EXPORT_OPENING) { /* no job yet, and its directory may be slow */
         if (q->x)
             exchange_problem(q->x, why, q->job->query_id);
@@ -124,7 +124,8 @@ void query_stop(struct query *q, const struct error *why)
 void query_cancel(struct query *q)
 {
     struct error err;
-    error_set(&err, ERR_CANCELLED, q->job->state == JOB_DELIVERING ? "the query was cancelled while its result was fetched" : "the query was cancelled");
+    error_set(&err, ERR_CANCELLED,
+              q->job->state == JOB_DELIVERING ? "the query was cancelled while its result was fetched" : "the query was cancelled");
     query_stop(q, &err);
 }
 
@@ -215,8 +216,8 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
         whose = "[admin] timeout";
     }
     int64_t timeout_ms = q->admin ? c->admin.timeout_ms : c->limits.timeout_ms;
-    struct query_limits limits = {c->limits.max_sql_bytes, timeout_ms < timeout_max_ms ? timeout_ms : timeout_max_ms, timeout_max_ms,
-                                  whose, q->asynchronous};
+    struct query_limits limits = {c->limits.max_sql_bytes, timeout_ms < timeout_max_ms ? timeout_ms : timeout_max_ms, timeout_max_ms, whose,
+                                  q->asynchronous};
     size_t len;
     const char *body = exchange_body(x, &len);
     const char *type = exchange_header(x, "Content-Type"), *coding = exchange_header(x, "Content-Encoding");
@@ -229,7 +230,7 @@ static int parse(struct query *q, struct query_request *r, struct error *err)
     if (type && (media_is(type, "text/plain") || media_is(type, "application/sql"))) {
         if (exchange_each_param(x, known_param, err) < 0)
             return -1;
-        struct query_texts texts = {exchange_param(x, "timeout"), exchange_param(x, "format"), exchange_param(x, "max_rows"),
+        struct query_texts texts = {exchange_param(x, "timeout"),     exchange_param(x, "format"),  exchange_param(x, "max_rows"),
                                     exchange_param(x, "big_numbers"), exchange_param(x, "session"), exchange_param(x, "profile")};
         return query_request_from_text(body, len, &texts, &limits, r, err);
     }

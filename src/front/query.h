@@ -11,28 +11,28 @@
 struct query {
     struct asker asker; /* first: it is the user of its exchange */
     struct front *f;
-    struct exchange *x;    /* NULL: the client has gone */
+    struct exchange *x; /* NULL: the client has gone */
     struct job *job;
-    struct pool *pool;     /* the server's, or that of a lane */
-    struct lane *own_lane; /* for this query alone, with its sources; NULL: none */
-    struct record *record; /* NULL: not a client's query (GET /v1/schema), or not accepted yet */
-    bool admin;            /* POST /v1/admin/sql */
-    uint32_t publishing;   /* the writer whose file is being published for it; 0: none. From then on it can't be stopped */
-    bool schema;           /* GET /v1/schema: not counted as a client's query */
+    struct pool *pool;      /* the server's, or that of a lane */
+    struct lane *own_lane;  /* for this query alone, with its sources; NULL: none */
+    struct record *record;  /* NULL: not a client's query (GET /v1/schema), or not accepted yet */
+    bool admin;             /* POST /v1/admin/sql */
+    uint32_t publishing;    /* the writer whose file is being published for it; 0: none. From then on it can't be stopped */
+    bool schema;            /* GET /v1/schema: not counted as a client's query */
     struct negotiated form; /* of the answer */
-    bool without_body;     /* HEAD: what the worker writes is counted and dropped */
+    bool without_body;      /* HEAD: what the worker writes is counted and dropped */
     bool head_sent;
-    bool reset_told;       /* Bulkhead-Session-Reset is on the answer */
-    bool asynchronous;     /* POST /v1/queries: nobody waits for it, its result is kept */
-    uint32_t export;       /* its number with the supervisor; 0: none */
+    bool reset_told;   /* Bulkhead-Session-Reset is on the answer */
+    bool asynchronous; /* POST /v1/queries: nobody waits for it, its result is kept */
+    uint32_t export;   /* its number with the supervisor; 0: none */
     enum { EXPORT_NONE, EXPORT_OPENING, EXPORT_OPEN, EXPORT_COMMITTING } export_state;
     /* What of its result went into a file (query_spool.h). */
     struct spool_file *file; /* NULL: none was made */
-    bool wants_room;       /* the worker waits until the file may grow */
-    int64_t file_end;      /* so much is in it, checked */
-    int64_t file_at;       /* so much of it was taken by the client */
-    int64_t slow_since_ns; /* the client takes hardly anything while the worker waits; 0: it does not */
-    uint64_t slow_at;      /* what it had taken then */
+    bool wants_room;         /* the worker waits until the file may grow */
+    int64_t file_end;        /* so much is in it, checked */
+    int64_t file_at;         /* so much of it was taken by the client */
+    int64_t slow_since_ns;   /* the client takes hardly anything while the worker waits; 0: it does not */
+    uint64_t slow_at;        /* what it had taken then */
     struct address client;
     struct traceparent trace;
     struct query *next, *prev;

@@ -121,7 +121,8 @@ int query_request_sources(json_t *v, char **ret_set, struct error *err)
     json_t *name;
     if (!json_is_array(v))
         return error_set(err, ERR_BAD_REQUEST, "sources must be an array of sources' names");
-    json_array_foreach(v, i, name) {
+    json_array_foreach(v, i, name)
+    {
         if (!json_is_string(name) || strlen(json_string_value(name)) != json_string_length(name))
             return error_set(err, ERR_BAD_REQUEST, "sources must be an array of sources' names");
         if (n < SOURCES_PER_SET + 1)
@@ -142,7 +143,8 @@ static int set_destination(json_t *v, struct query_request *r, struct error *err
     json_t *text;
     if (!json_is_object(v))
         return error_set(err, ERR_BAD_REQUEST, "destination must be an object with the fields 'source' and 'path'");
-    json_object_foreach(v, key, text) {
+    json_object_foreach(v, key, text)
+    {
         char **field = strcmp(key, "source") == 0 ? &r->destination_source : strcmp(key, "path") == 0 ? &r->destination_path : NULL;
         if (!field)
             return error_set(err, ERR_BAD_REQUEST, "unknown field '%.60s' in destination; known: source, path", key);
@@ -214,9 +216,7 @@ int query_request_from_json(const char *body, size_t len, const struct query_lim
     const char *key;
     json_t *v;
     if (ok == 0)
-        json_object_foreach(root, key, v)
-            if ((ok = take(key, v, limits, &r, err)) < 0)
-                break;
+        json_object_foreach(root, key, v) if ((ok = take(key, v, limits, &r, err)) < 0) break;
     json_decref(root);
     if (ok == 0 && !r.sql)
         ok = error_set(err, ERR_BAD_REQUEST, "the field 'sql' is missing");

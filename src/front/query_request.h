@@ -7,10 +7,10 @@
 
 struct query_limits {
     int64_t max_sql_bytes;
-    int64_t timeout_ms;     /* when the request names none */
+    int64_t timeout_ms; /* when the request names none */
     int64_t timeout_max_ms;
     const char *timeout_max_name; /* in messages: "the server's timeout_max" */
-    bool destination;       /* the request may name one */
+    bool destination;             /* the request may name one */
 };
 
 struct query_request {
@@ -19,13 +19,13 @@ struct query_request {
     char *params; /* malloc'd JSON text of an array or object; NULL: none */
     size_t params_len;
     int64_t timeout_ms;
-    uint64_t max_rows; /* 0: no limit */
+    uint64_t max_rows;         /* 0: no limit */
     enum result_format format; /* FORMAT_COUNT: not named, Accept decides */
     bool big_numbers_as_text;
-    char *session; /* malloc'd; NULL: none */
-    char *sources; /* malloc'd, a set (core/source.h); NULL: none */
+    char *session;                               /* malloc'd; NULL: none */
+    char *sources;                               /* malloc'd, a set (core/source.h); NULL: none */
     char *destination_source, *destination_path; /* malloc'd; NULL: none */
-    bool wait;     /* for the session's turn */
+    bool wait;                                   /* for the session's turn */
     bool profile;
 };
 

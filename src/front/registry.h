@@ -24,15 +24,15 @@ struct query_key {
 struct record {
     char id[QUERY_ID_BYTES]; /* as the client wrote it */
     struct query_key key;
-    struct record *hash_next; /* the register's own, beside the key: they are looked at together */
+    struct record *hash_next;     /* the register's own, beside the key: they are looked at together */
     char owner[RECORD_KEY_BYTES]; /* the name of the API key; "": none */
     bool disowned;                /* that key is gone: a new one of its name is somebody else */
     bool asynchronous;
     enum job_state state;
-    enum error_code code;      /* once it is over */
+    enum error_code code; /* once it is over */
     enum stop_stage stopped_by;
-    int signal;                /* worker_crashed */
-    int64_t position;          /* sql_error; 0: unknown */
+    int signal;       /* worker_crashed */
+    int64_t position; /* sql_error; 0: unknown */
     char error_type[40];
     char source[SOURCE_NAME_BYTES]; /* source_error */
     int64_t limit_ms, limit_bytes;
@@ -42,21 +42,21 @@ struct record {
     int64_t submitted_ms;      /* wall clock */
     int64_t queue_us, exec_us; /* so far, or in all */
     uint64_t rows, bytes;
-    int worker;                /* the slot; -1: none yet */
-    int64_t memory_bytes;      /* most that was seen of its worker; 0: unknown */
-    int64_t cpu_us;            /* -1: unknown */
-    bool profiled;             /* it asked for it, and the engine has told: */
+    int worker;           /* the slot; -1: none yet */
+    int64_t memory_bytes; /* most that was seen of its worker; 0: unknown */
+    int64_t cpu_us;       /* -1: unknown */
+    bool profiled;        /* it asked for it, and the engine has told: */
     uint64_t rows_scanned, spill_bytes, peak_memory_bytes;
-    double progress;           /* 0 to 1; < 0: unknown */
+    double progress; /* 0 to 1; < 0: unknown */
 
-    struct query *live;        /* while it is not over */
-    struct result *result;     /* an asynchronous one, while it is kept */
-    unsigned waiters;          /* so many want to hear of its end */
+    struct query *live;    /* while it is not over */
+    struct result *result; /* an asynchronous one, while it is kept */
+    unsigned waiters;      /* so many want to hear of its end */
 
     /* The register's own. */
-    uint64_t number;           /* in order of arrival */
-    unsigned pins;             /* somebody holds on to it: it is not forgotten, however old */
-    struct record *newer, *older;       /* all of them, by arrival */
+    uint64_t number;                      /* in order of arrival */
+    unsigned pins;                        /* somebody holds on to it: it is not forgotten, however old */
+    struct record *newer, *older;         /* all of them, by arrival */
     struct record *next_over, *prev_over; /* those that are over and not pinned, by their end */
     uint32_t sql_len;
     bool sql_cut;

@@ -43,7 +43,8 @@ int results_check(const struct results *all, const char *owner, struct error *er
         mine += strcmp(r->rec->owner, owner) == 0;
     if (left > 0 && mine < left)
         return 0;
-    return error_set(err, ERR_SPOOL_FULL, "%u results are kept, %u of them for this key, and there is no place for one more: delete some", all->count, mine);
+    return error_set(err, ERR_SPOOL_FULL, "%u results are kept, %u of them for this key, and there is no place for one more: delete some", all->count,
+                     mine);
 }
 
 /* Not made from the id: an id may be used again, and then means other bytes. */

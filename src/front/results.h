@@ -6,13 +6,13 @@
 #define ETAG_BYTES 35 /* 128 random bits in quotes, with the NUL */
 
 struct result {
-    struct record *rec;       /* pinned */
-    struct spool_file *file;  /* complete; nobody else can write to it */
+    struct record *rec;      /* pinned */
+    struct spool_file *file; /* complete; nobody else can write to it */
     struct negotiated form;
     int64_t bytes;
     bool truncated;
-    uint64_t version;         /* of the database it was made from; 0: none */
-    int64_t expires_ns;       /* clock_now_ns's time */
+    uint64_t version;   /* of the database it was made from; 0: none */
+    int64_t expires_ns; /* clock_now_ns's time */
     char etag[ETAG_BYTES];
     struct result *next, *prev;
 };

@@ -115,7 +115,8 @@ void results_explain(const struct record *rec, struct error *ret)
     if (!rec->asynchronous) {
         error_set(ret, ERR_NOT_FOUND, "the query was not asynchronous: its result went to the client that sent it");
     } else if (!record_is_over(rec)) {
-        error_set(ret, ERR_CONFLICT, "the query is not over, it is %s; ask again, or wait with GET /v1/queries/%s?wait=", job_state_text(rec->state), rec->id);
+        error_set(ret, ERR_CONFLICT, "the query is not over, it is %s; ask again, or wait with GET /v1/queries/%s?wait=", job_state_text(rec->state),
+                  rec->id);
         ret->retry_after_s = 1;
     } else if (rec->state == JOB_DONE && rec->destination) {
         error_set(ret, ERR_NOT_FOUND, "the result is where the query was told to write it: in the source '%s'", rec->destination);

@@ -81,8 +81,13 @@ static void on_started(void *starter, struct session *s, const struct error *err
 
 void sessions_start(struct front *f)
 {
-    struct lanes_options lo = {.base = f->base, .page = f->page, .control_fd = f->control_fd, .nudge_fd = f->nudge_fd, .log = &f->log,
-                               .replace = front_replace_worker, .ctx = f};
+    struct lanes_options lo = {.base = f->base,
+                               .page = f->page,
+                               .control_fd = f->control_fd,
+                               .nudge_fd = f->nudge_fd,
+                               .log = &f->log,
+                               .replace = front_replace_worker,
+                               .ctx = f};
     f->lanes = lanes_new(&lo);
     struct sessions_options so = {.lanes = f->lanes, .log = &f->log, .started = on_started};
     f->sessions = sessions_new(&so);
@@ -118,9 +123,7 @@ bool sessions_message(struct front *f, const union control_message *m, const int
     case CONTROL_SOURCES_CHANGED:
         sessions_source_changed(f->sessions, m->set.set, f->cfg->session.on_source_change == SOURCE_CHANGE_END);
         return true;
-    case CONTROL_DRAIN:
-        lanes_drain(f->lanes);
-        return false;
+    case CONTROL_DRAIN: lanes_drain(f->lanes); return false;
     default: return false;
     }
 }
@@ -199,9 +202,7 @@ static int read_wish(const struct front *f, const struct exchange *x, struct ses
         return error_set(err, ERR_BAD_REQUEST, "the body is not valid JSON: line %d, column %d: %s", at.line, at.column, at.text);
     int ok = json_is_object(root) ? 0 : error_set(err, ERR_BAD_REQUEST, "the body must be a JSON object");
     if (ok == 0)
-        json_object_foreach(root, key, v)
-            if ((ok = take(f->cfg, key, v, w, &set, err)) < 0)
-                break;
+        json_object_foreach(root, key, v) if ((ok = take(f->cfg, key, v, w, &set, err)) < 0) break;
     json_decref(root);
     if (ok == 0 && set)
         memcpy(w->set, set, strlen(set) + 1);
@@ -329,7 +330,8 @@ int query_place(struct query *q, const struct query_request *r, struct error *er
         if (sources_allowed(f, q->x, r->sources, err) < 0)
             return -1;
         if (f->draining || lanes_waiting(f->lanes) > (unsigned)f->cfg->limits.queue_length) {
-            error_set(err, f->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED, f->draining ? "the server is shutting down" : "too many requests wait for a worker with their sources");
+            error_set(err, f->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED,
+                      f->draining ? "the server is shutting down" : "too many requests wait for a worker with their sources");
             err->retry_after_s = 1;
             return -1;
         }

@@ -65,10 +65,7 @@ void spool_free(struct spool *s)
     free(s);
 }
 
-struct spool_figures spool_figures(const struct spool *s)
-{
-    return (struct spool_figures){s->bytes, s->files, s->trouble[0] ? s->trouble : NULL};
-}
+struct spool_figures spool_figures(const struct spool *s) { return (struct spool_figures){s->bytes, s->files, s->trouble[0] ? s->trouble : NULL}; }
 
 static void set_trouble(struct spool *s, const char *what)
 {
@@ -140,7 +137,8 @@ int spool_check(const struct spool *s, const struct tenant *t, int64_t bytes, st
         return error_set(err, ERR_SPOOL_FULL, "this server keeps no results: spool.max_bytes is 0");
     unsigned left = s->files < o->max_files ? o->max_files - s->files : 0;
     if (left == 0 || (is_somebody(t) && a && a->files >= left))
-        return error_set(err, ERR_SPOOL_FULL, "the spool holds %u results, %u of them this key's, and has no place for one more", s->files, a ? a->files : 0);
+        return error_set(err, ERR_SPOOL_FULL, "the spool holds %u results, %u of them this key's, and has no place for one more", s->files,
+                         a ? a->files : 0);
     int64_t mine = a ? a->bytes : 0;
     if (allowance(s, t, mine, bytes) >= bytes)
         return 0;

@@ -124,7 +124,8 @@ void tickets_get(struct front *f, struct exchange *x, const char *text)
     struct error err;
     struct ticket *t = find(f->tickets, text, clock_now_ns());
     if (!t || !t->result) {
-        error_set(&err, t ? ERR_GONE : ERR_NOT_FOUND, t ? "the ticket was used, or its result is gone" : "there is no such ticket, or its time is over");
+        error_set(&err, t ? ERR_GONE : ERR_NOT_FOUND,
+                  t ? "the ticket was used, or its result is gone" : "there is no such ticket, or its time is over");
         routes_refuse(f, x, &err);
         return;
     }

@@ -14,13 +14,13 @@
 struct ssl_st;
 
 struct transport {
-    int fd;               /* the caller's */
-    struct ssl_st *ssl;   /* NULL: plain */
-    bool ready;           /* the handshake is done (plain: always) */
-    bool wants_write;     /* what was asked for last waits for the socket to take bytes */
-    bool plain_http;      /* the handshake failed because the client spoke HTTP without TLS */
-    bool broken;          /* TLS is in a state in which nothing more may be sent */
-    char *held;           /* plain bytes of a record that the socket did not take whole; NULL: none */
+    int fd;             /* the caller's */
+    struct ssl_st *ssl; /* NULL: plain */
+    bool ready;         /* the handshake is done (plain: always) */
+    bool wants_write;   /* what was asked for last waits for the socket to take bytes */
+    bool plain_http;    /* the handshake failed because the client spoke HTTP without TLS */
+    bool broken;        /* TLS is in a state in which nothing more may be sent */
+    char *held;         /* plain bytes of a record that the socket did not take whole; NULL: none */
     size_t held_len, held_off;
 };
 

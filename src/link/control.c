@@ -28,58 +28,27 @@ static struct rule rule_of(uint32_t type)
         r.bytes = sizeof(struct control_assign);
         r.fds = 2;
         break;
-    case CONTROL_SLOT:
-        r.bytes = sizeof(struct control_slot);
-        break;
-    case CONTROL_DIED:
-        r.bytes = sizeof(struct control_died);
-        break;
-    case CONTROL_START_FAILED:
-        r.bytes = sizeof(struct control_start_failed);
-        break;
+    case CONTROL_SLOT: r.bytes = sizeof(struct control_slot); break;
+    case CONTROL_DIED: r.bytes = sizeof(struct control_died); break;
+    case CONTROL_START_FAILED: r.bytes = sizeof(struct control_start_failed); break;
     case CONTROL_REPLACE:
     case CONTROL_LEAVES:
-    case CONTROL_RETIRE:
-        r.bytes = sizeof(struct control_replace);
-        break;
-    case CONTROL_DATABASE:
-        r.bytes = sizeof(struct control_database);
-        break;
+    case CONTROL_RETIRE: r.bytes = sizeof(struct control_replace); break;
+    case CONTROL_DATABASE: r.bytes = sizeof(struct control_database); break;
     case CONTROL_LAYERS:
-    case CONTROL_FENCED:
-        r.bytes = sizeof(struct control_layers);
-        break;
-    case CONTROL_WANT:
-        r.bytes = sizeof(struct control_want);
-        break;
-    case CONTROL_UNWANT:
-        r.bytes = sizeof(struct control_unwant);
-        break;
-    case CONTROL_WANT_FAILED:
-        r.bytes = sizeof(struct control_want_failed);
-        break;
-    case CONTROL_SOURCES_CHANGED:
-        r.bytes = sizeof(struct control_set);
-        break;
-    case CONTROL_WRITE_OVER:
-        r.bytes = sizeof(struct control_write_over);
-        break;
-    case CONTROL_EXPORT:
-        r.bytes = sizeof(struct control_export);
-        break;
-    case CONTROL_EXPORT_OVER:
-        r.bytes = sizeof(struct control_export_over);
-        break;
-    case CONTROL_EXPORT_OPENED:
-        r.fds = 2;
-        break;
+    case CONTROL_FENCED: r.bytes = sizeof(struct control_layers); break;
+    case CONTROL_WANT: r.bytes = sizeof(struct control_want); break;
+    case CONTROL_UNWANT: r.bytes = sizeof(struct control_unwant); break;
+    case CONTROL_WANT_FAILED: r.bytes = sizeof(struct control_want_failed); break;
+    case CONTROL_SOURCES_CHANGED: r.bytes = sizeof(struct control_set); break;
+    case CONTROL_WRITE_OVER: r.bytes = sizeof(struct control_write_over); break;
+    case CONTROL_EXPORT: r.bytes = sizeof(struct control_export); break;
+    case CONTROL_EXPORT_OVER: r.bytes = sizeof(struct control_export_over); break;
+    case CONTROL_EXPORT_OPENED: r.fds = 2; break;
     case CONTROL_CONFIG:
     case CONTROL_KEYS:
-    case CONTROL_TLS:
-        r.fds = 1;
-        break;
-    default:
-        break;
+    case CONTROL_TLS: r.fds = 1; break;
+    default: break;
     }
     return r;
 }
@@ -88,8 +57,7 @@ static struct rule rule_of(uint32_t type)
 static bool fields_are_sound(const union control_message *m)
 {
     switch ((enum control_type)m->type) {
-    case CONTROL_START_FAILED:
-        return memchr(m->start_failed.text, 0, sizeof m->start_failed.text) != NULL;
+    case CONTROL_START_FAILED: return memchr(m->start_failed.text, 0, sizeof m->start_failed.text) != NULL;
     case CONTROL_WANT:
         return m->want.want != 0 && m->want.writes <= (m->want.kind == WORKER_KIND_WRITER) && m->want.kind != WORKER_KIND_POOL &&
                m->want.kind < WORKER_KINDS && memchr(m->want.set, 0, sizeof m->want.set) && source_set_valid(m->want.set) &&
@@ -101,15 +69,11 @@ static bool fields_are_sound(const union control_message *m)
         return m->export.export != 0 && memchr(m->export.source, 0, sizeof m->export.source) && memchr(m->export.path, 0, sizeof m->export.path);
     case CONTROL_EXPORT_COMMIT:
     case CONTROL_EXPORT_DROP:
-    case CONTROL_RELOAD:
-        return m->plain.flags != 0;
+    case CONTROL_RELOAD: return m->plain.flags != 0;
     case CONTROL_LAYERS:
-    case CONTROL_FENCED:
-        return memchr(m->layers.text, 0, sizeof m->layers.text) != NULL;
-    case CONTROL_SOURCES_CHANGED:
-        return memchr(m->set.set, 0, sizeof m->set.set) && source_set_valid(m->set.set);
-    default:
-        return true;
+    case CONTROL_FENCED: return memchr(m->layers.text, 0, sizeof m->layers.text) != NULL;
+    case CONTROL_SOURCES_CHANGED: return memchr(m->set.set, 0, sizeof m->set.set) && source_set_valid(m->set.set);
+    default: return true;
     }
 }
 

@@ -56,7 +56,7 @@ struct control_cell {
     _Atomic int32_t pid;
     _Atomic uint32_t state; /* enum worker_state */
     _Atomic uint32_t slot;
-    _Atomic uint32_t kind;  /* enum worker_kind */
+    _Atomic uint32_t kind;     /* enum worker_kind */
     _Atomic uint64_t stopping; /* job << 8 | enum stop_stage: how far the ladder has gone for that job */
 };
 
@@ -87,9 +87,9 @@ struct control_assign {
     int32_t pid;
     uint32_t kind; /* enum worker_kind */
     uint64_t request_bytes;
-    uint32_t want; /* the request it answers; 0: it is for the pool */
+    uint32_t want;       /* the request it answers; 0: it is for the pool */
     uint32_t supersedes; /* a worker of the pool that goes as soon as it is free; 0: none */
-    uint64_t version; /* of the database file that it has open (publish/identity.h); 0: none */
+    uint64_t version;    /* of the database file that it has open (publish/identity.h); 0: none */
     uint32_t short_lane; /* 1: it has no slot, and is a spare that may run a quick query now and then */
     uint32_t pad;
 };
@@ -101,9 +101,9 @@ struct control_slot {
 };
 struct control_want {
     uint32_t type;
-    uint32_t want; /* the front's number for it, never 0, never used again by that front */
-    uint32_t kind; /* WORKER_KIND_SESSION, WORKER_KIND_SOURCES or WORKER_KIND_WRITER */
-    uint32_t writes; /* of a writer: 0 looks at the statements first, 1 has a private copy to write to */
+    uint32_t want;              /* the front's number for it, never 0, never used again by that front */
+    uint32_t kind;              /* WORKER_KIND_SESSION, WORKER_KIND_SOURCES or WORKER_KIND_WRITER */
+    uint32_t writes;            /* of a writer: 0 looks at the statements first, 1 has a private copy to write to */
     char set[SOURCE_SET_BYTES]; /* core/source.h */
 };
 struct control_unwant {
@@ -138,10 +138,10 @@ struct control_start_failed {
 struct control_write_over {
     uint32_t type;
     uint32_t worker;
-    uint64_t version;   /* that was published; 0: none was, and error says why */
-    int64_t kept;       /* the old version's number; 0: it was not kept */
+    uint64_t version; /* that was published; 0: none was, and error says why */
+    int64_t kept;     /* the old version's number; 0: it was not kept */
     struct error error;
-    char note[256];     /* what did not work as wished; "" */
+    char note[256]; /* what did not work as wished; "" */
 };
 struct control_replace {
     uint32_t type;
@@ -172,7 +172,7 @@ struct control_database {
     uint32_t in_place;   /* the holder needs the file for itself */
     uint32_t reload;     /* this request to reload, and all before it, are over: done, or REFUSED; 0: none */
     uint32_t pad;
-    char holder[160];    /* its command */
+    char holder[160]; /* its command */
     char text[512];
 };
 #define CONTROL_REPLACE_WORKERS 1u /* CONFIG: the present workers have the old values; replace each when it is free */

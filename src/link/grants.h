@@ -7,7 +7,7 @@
 
 struct buf;
 
-#define GRANT_SECRET_BYTES 1025 /* of one secret, its NUL included */
+#define GRANT_SECRET_BYTES 1025          /* of one secret, its NUL included */
 #define GRANTS_MAX_BYTES ((size_t)60000) /* fits a pipe, so that the supervisor never waits for a reader */
 
 struct grant {

@@ -58,14 +58,11 @@ static bool worker_may_report(const struct error *e)
     case ERR_INTERNAL:
     case ERR_SOURCE:
     case ERR_CONFLICT:
-    case ERR_SPOOL_FULL:
-        break;
-    default:
-        return false;
+    case ERR_SPOOL_FULL: break;
+    default: return false;
     }
     return terminated(e->error_type, sizeof e->error_type) && terminated(e->what, sizeof e->what) && terminated(e->source, sizeof e->source) &&
-           terminated(e->detail, sizeof e->detail) && (unsigned)e->stopped_by < STOP_COUNT && e->position >= 0 &&
-           e->limit_bytes >= 0;
+           terminated(e->detail, sizeof e->detail) && (unsigned)e->stopped_by < STOP_COUNT && e->position >= 0 && e->limit_bytes >= 0;
 }
 
 bool link_check(const union link_message *m, size_t len, enum link_side sender, enum link_phase phase)
@@ -78,16 +75,11 @@ bool link_check(const union link_message *m, size_t len, enum link_side sender, 
     switch ((enum link_type)m->type) {
     case LINK_RUN:
         return terminated(m->run.query_id, sizeof m->run.query_id) && m->run.format < FORMAT_COUNT && m->run.coding < CODING_COUNT &&
-               m->run.ipc_coding < CODING_COUNT && m->run.big_numbers_as_text <= 1 && m->run.progress <= 1 &&
-               m->run.profile <= 1;
-    case LINK_SPOOL:
-        return m->spool.base <= m->spool.limit && m->spool.sync <= 1;
-    case LINK_END:
-        return m->end.truncated <= 1 && m->end.spent <= 1 && m->end.cache <= 2 && m->end.exec_us >= 0 && m->end.profiled <= 1;
-    case LINK_FAIL:
-        return m->fail.spent <= 1 && worker_may_report(&m->fail.error);
-    default:
-        return true;
+               m->run.ipc_coding < CODING_COUNT && m->run.big_numbers_as_text <= 1 && m->run.progress <= 1 && m->run.profile <= 1;
+    case LINK_SPOOL: return m->spool.base <= m->spool.limit && m->spool.sync <= 1;
+    case LINK_END: return m->end.truncated <= 1 && m->end.spent <= 1 && m->end.cache <= 2 && m->end.exec_us >= 0 && m->end.profiled <= 1;
+    case LINK_FAIL: return m->fail.spent <= 1 && worker_may_report(&m->fail.error);
+    default: return true;
     }
 }
 

@@ -27,18 +27,18 @@ struct link_run {
     uint32_t params_bytes; /* behind it; JSON text */
     uint32_t url_bytes;    /* behind them, with a NUL: the object of a source that the result becomes; 0: it goes into the ring */
     uint32_t pad;
-    uint64_t max_rows;     /* 0: no limit */
-    int64_t queue_us;      /* for the result's stats */
-    uint64_t max_bytes;    /* of the result, as it leaves; 0: no limit */
-    uint32_t format;       /* enum result_format */
-    uint32_t coding;       /* enum result_coding: of the whole body */
-    uint32_t ipc_coding;   /* enum result_coding: of the buffers inside an Arrow stream */
-    uint32_t session;      /* 1: what it leaves behind stays for the next one; then more than SELECT may run */
-    uint32_t session_reset; /* 1: the answer says that what the session had before is lost */
+    uint64_t max_rows;            /* 0: no limit */
+    int64_t queue_us;             /* for the result's stats */
+    uint64_t max_bytes;           /* of the result, as it leaves; 0: no limit */
+    uint32_t format;              /* enum result_format */
+    uint32_t coding;              /* enum result_coding: of the whole body */
+    uint32_t ipc_coding;          /* enum result_coding: of the buffers inside an Arrow stream */
+    uint32_t session;             /* 1: what it leaves behind stays for the next one; then more than SELECT may run */
+    uint32_t session_reset;       /* 1: the answer says that what the session had before is lost */
     uint32_t big_numbers_as_text; /* JSON: integers beyond 2^53 and decimals as strings */
-    uint32_t progress; /* 1: it is wanted (ring_shared.progress) */
-    uint32_t profile;      /* 1: END tells what the engine counted */
-    uint32_t inline_bytes; /* the first doorbell comes when so many bytes are ready */
+    uint32_t progress;            /* 1: it is wanted (ring_shared.progress) */
+    uint32_t profile;             /* 1: END tells what the engine counted */
+    uint32_t inline_bytes;        /* the first doorbell comes when so many bytes are ready */
     char query_id[QUERY_ID_BYTES];
 };
 
@@ -86,8 +86,8 @@ struct link_end {
     uint64_t url_bytes; /* so long is the object that it became */
     int64_t exec_us;
     uint8_t truncated;
-    uint8_t cache; /* enum cache_use's value */
-    uint8_t spent; /* the engine must not serve another query */
+    uint8_t cache;    /* enum cache_use's value */
+    uint8_t spent;    /* the engine must not serve another query */
     uint8_t profiled; /* the next three are known */
     uint8_t pad[4];
     uint64_t rows_scanned, spill_bytes, peak_memory_bytes;

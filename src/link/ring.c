@@ -18,10 +18,7 @@ static size_t whole_pages(size_t n) { return (n + 65535) & ~(size_t)65535; }
 
 size_t ring_request_bytes(int64_t max_sql_bytes) { return whole_pages((size_t)max_sql_bytes * 2 + 65536); }
 
-int ring_create(size_t request_bytes)
-{
-    return fd_memory("bulkhead-ring", HEADER_BYTES + request_bytes + EARLY_BYTES + RING_BYTES);
-}
+int ring_create(size_t request_bytes) { return fd_memory("bulkhead-ring", HEADER_BYTES + request_bytes + EARLY_BYTES + RING_BYTES); }
 
 int ring_map(int fd, size_t request_bytes, bool worker_side, struct ring *ret)
 {

@@ -18,8 +18,8 @@
 struct ring_shared {
     /* Written by the worker. */
     _Alignas(64) _Atomic uint64_t produced;
-    _Atomic uint32_t waiting; /* 1: the worker sleeps until it is told of space */
-    _Atomic uint32_t taken;   /* the job the worker took up last: a job that was never taken may be run again elsewhere */
+    _Atomic uint32_t waiting;  /* 1: the worker sleeps until it is told of space */
+    _Atomic uint32_t taken;    /* the job the worker took up last: a job that was never taken may be run again elsewhere */
     _Atomic uint32_t progress; /* of that job: 1 + millionths; 0: unknown */
     /* Written by the front. */
     _Alignas(64) _Atomic uint64_t consumed;
@@ -31,7 +31,7 @@ struct ring {
     struct ring_shared *shared;
     char *request;
     size_t request_bytes;
-    char *early; /* RING_EARLY_SLOTS of RING_EARLY_BYTES; the front writes, the worker reads */
+    char *early;    /* RING_EARLY_SLOTS of RING_EARLY_BYTES; the front writes, the worker reads */
     uint8_t *bytes; /* RING_BYTES, readable for twice that */
     size_t mapped_bytes;
 };
@@ -56,9 +56,6 @@ bool ring_reader_refresh(struct ring_reader *r);
 /* The same with a position from a message instead. */
 bool ring_reader_set_limit(struct ring_reader *r, uint64_t produced);
 static inline size_t ring_reader_ready(const struct ring_reader *r) { return (size_t)(r->limit - r->consumed); }
-static inline const uint8_t *ring_reader_data(const struct ring_reader *r)
-{
-    return r->ring->bytes + (r->consumed & (RING_BYTES - 1));
-}
+static inline const uint8_t *ring_reader_data(const struct ring_reader *r) { return r->ring->bytes + (r->consumed & (RING_BYTES - 1)); }
 /* Gives n bytes back. Returns true when the writer sleeps and there is room enough to wake it (send LINK_SPACE). */
 bool ring_reader_consume(struct ring_reader *r, size_t n);

@@ -63,10 +63,7 @@ static ssize_t some(int from, int to, size_t len, bool *by_kernel)
     return by_hand(from, to, len);
 }
 
-static bool tell(const struct copy_progress *p, int64_t done, int64_t total)
-{
-    return !p || !p->step || p->step(p->ctx, done, total);
-}
+static bool tell(const struct copy_progress *p, int64_t done, int64_t total) { return !p || !p->step || p->step(p->ctx, done, total); }
 
 static int stopped(const char *what, struct error *err) { return error_set(err, ERR_CANCELLED, "the copy of %s was stopped", what); }
 

@@ -23,11 +23,11 @@ enum db_header_state {
     DB_HEADER_OK,
     DB_HEADER_UNREADABLE, /* errno */
     DB_HEADER_EMPTY,
-    DB_HEADER_FOREIGN,    /* no DuckDB file */
-    DB_HEADER_TOO_NEW,    /* ret->storage_version says which */
+    DB_HEADER_FOREIGN, /* no DuckDB file */
+    DB_HEADER_TOO_NEW, /* ret->storage_version says which */
     DB_HEADER_TOO_OLD,
-    DB_HEADER_SHORT,      /* ends inside its headers */
-    DB_HEADER_DAMAGED,    /* a checksum does not match */
+    DB_HEADER_SHORT,   /* ends inside its headers */
+    DB_HEADER_DAMAGED, /* a checksum does not match */
 };
 
 /* Reads from the file's start; the fd's offset stays. */

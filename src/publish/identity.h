@@ -8,7 +8,7 @@
 #define IDENTITY_TEXT_BYTES 17
 
 struct identity {
-    uint64_t version;  /* 0: there is no file */
+    uint64_t version; /* 0: there is no file */
     enum db_header_state state;
     struct db_header header;
     int64_t bytes;

@@ -45,8 +45,8 @@ static void read_holder(int fd, struct lock_holder *ret)
 static int write_holder(int fd, enum lock_mode mode, const char *command)
 {
     char text[TEXT_BYTES];
-    int n = snprintf(text, sizeof text - 1, "pid=%d mode=%s since=%" PRId64 " command=%s", (int)getpid(),
-                     mode == LOCK_IN_PLACE ? "in-place" : "copy", (int64_t)time(NULL), command);
+    int n = snprintf(text, sizeof text - 1, "pid=%d mode=%s since=%" PRId64 " command=%s", (int)getpid(), mode == LOCK_IN_PLACE ? "in-place" : "copy",
+                     (int64_t)time(NULL), command);
     size_t len = (size_t)n < sizeof text - 1 ? (size_t)n : sizeof text - 2;
     text[len++] = '\n';
     if (pwrite(fd, text, len, 0) != (ssize_t)len || ftruncate(fd, (off_t)len) < 0)
@@ -61,8 +61,8 @@ static int held(const struct place *p, int fd, struct error *err)
     read_holder(fd, &h);
     if (h.pid <= 0)
         return error_set(err, ERR_CONFLICT, "another write to \"%s\" is under way; writes go one at a time", p->path);
-    return error_set(err, ERR_CONFLICT, "another write to \"%s\" is under way, by process %d (%s); writes go one at a time", p->path,
-                     (int)h.pid, h.command);
+    return error_set(err, ERR_CONFLICT, "another write to \"%s\" is under way, by process %d (%s); writes go one at a time", p->path, (int)h.pid,
+                     h.command);
 }
 
 /* 0; -1 with errno. */
@@ -87,8 +87,10 @@ int lock_take(const struct place *p, enum lock_mode mode, const char *command, i
     place_beside(p, PLACE_LOCK, name);
     auto_close int fd = openat(p->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
     if (fd < 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot make the lock file %s in \"%s\": %s (writes go by a copy beside the database, so "
-                         "this user must be able to write there)", name, p->directory, strerror(errno));
+        return error_set(err, ERR_UNAVAILABLE,
+                         "cannot make the lock file %s in \"%s\": %s (writes go by a copy beside the database, so "
+                         "this user must be able to write there)",
+                         name, p->directory, strerror(errno));
     if (take(fd) < 0)
         return errno == EWOULDBLOCK ? held(p, fd, err)
                                     : error_set(err, ERR_UNAVAILABLE, "cannot lock \"%s/%s\": %s", p->directory, name, strerror(errno));

@@ -9,10 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int fail(struct error *err, const char *path, const char *why)
-{
-    return error_set(err, ERR_UNAVAILABLE, "database \"%s\": %s", path, why);
-}
+static int fail(struct error *err, const char *path, const char *why) { return error_set(err, ERR_UNAVAILABLE, "database \"%s\": %s", path, why); }
 
 /* The real path of a file that need not exist yet: that of its directory, and its name. */
 static bool real_path(const char *path, bool may_be_new, char ret[PATH_MAX])

@@ -19,10 +19,10 @@
 #define PLACE_SUFFIX_MAX 64 /* bytes that the longest name is longer than NAME */
 
 struct place {
-    char path[PATH_MAX];       /* the file itself: absolute, symbolic links followed */
+    char path[PATH_MAX]; /* the file itself: absolute, symbolic links followed */
     char directory[PATH_MAX];
     char name[NAME_MAX + 1];
-    int dir_fd;                /* of `directory`; all that is done beside the database is done by it */
+    int dir_fd; /* of `directory`; all that is done beside the database is done by it */
 };
 #define PLACE_NONE ((struct place){.dir_fd = -1})
 

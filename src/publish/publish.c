@@ -58,8 +58,10 @@ static int look_at_wal(struct publication *p, struct error *err)
     static const char *const odd[] = {PLACE_WAL_CHECKPOINT, PLACE_WAL_RECOVERY};
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
         if (place_size(&p->place, odd[i]) >= 0)
-            return error_set(err, ERR_UNAVAILABLE, "database \"%s\": \"%s%s\" is beside it: a writer was killed in the middle of a "
-                             "checkpoint; run `bulkhead recover` first", p->place.path, p->place.name, odd[i]);
+            return error_set(err, ERR_UNAVAILABLE,
+                             "database \"%s\": \"%s%s\" is beside it: a writer was killed in the middle of a "
+                             "checkpoint; run `bulkhead recover` first",
+                             p->place.path, p->place.name, odd[i]);
     place_beside(&p->place, PLACE_WAL, name);
     p->wal = (struct wal_report){.state = WAL_NONE};
     auto_close int fd = openat(p->place.dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -72,8 +74,10 @@ static int look_at_wal(struct publication *p, struct error *err)
         return 0;
     }
     wal_describe(&p->wal, what, sizeof what);
-    return error_set(err, ERR_UNAVAILABLE, p->old_fd >= 0 ? "database \"%s\": its write-ahead log needs `bulkhead recover` first: %s"
-                     : "database \"%s\" does not exist, but a write-ahead log lies in its place: move it away (%s)", p->place.path, what);
+    return error_set(err, ERR_UNAVAILABLE,
+                     p->old_fd >= 0 ? "database \"%s\": its write-ahead log needs `bulkhead recover` first: %s"
+                                    : "database \"%s\" does not exist, but a write-ahead log lies in its place: move it away (%s)",
+                     p->place.path, what);
 }
 
 /* A mistyped path: nothing is to be made beside somebody else's file, not even a lock. All else is looked at behind the lock. */
@@ -268,8 +272,10 @@ int publish_rollback_find(const struct publication *p, int64_t *ret_number, char
 {
     char suffix[PLACE_SUFFIX_MAX];
     if (publish_needs_fold(p))
-        return error_set(err, ERR_UNAVAILABLE, "database \"%s\" has a write-ahead log beside it, which belongs to this version and not to the one "
-                         "before: run `bulkhead recover` first", p->place.path);
+        return error_set(err, ERR_UNAVAILABLE,
+                         "database \"%s\" has a write-ahead log beside it, which belongs to this version and not to the one "
+                         "before: run `bulkhead recover` first",
+                         p->place.path);
     int64_t number = versions_newest(&p->place);
     if (number < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot read the directory \"%s\": %s", p->place.directory, strerror(errno));

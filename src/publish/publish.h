@@ -28,9 +28,9 @@ struct publication {
     struct db_header header; /* of the present database */
     struct wal_report wal;   /* of its log */
     char copy_path[PATH_MAX];
-    bool copy_shares;        /* the copy was made by reference */
-    bool fold;               /* the copy has the log beside it, to be folded in */
-    int leftovers;           /* names of an interrupted run that were removed */
+    bool copy_shares; /* the copy was made by reference */
+    bool fold;        /* the copy has the log beside it, to be folded in */
+    int leftovers;    /* names of an interrupted run that were removed */
 };
 #define PUBLICATION_NONE ((struct publication){.place = PLACE_NONE, .lock_fd = -1, .old_fd = -1, .wal_fd = -1})
 
@@ -39,7 +39,7 @@ struct publish_options {
     enum lock_mode mode;
     const char *command; /* who we are, for others that find the lock taken */
     bool may_be_new;
-    bool may_be_bad;     /* a rollback: what is there now may be missing, damaged, or no database at all */
+    bool may_be_bad; /* a rollback: what is there now may be missing, damaged, or no database at all */
 };
 
 /* 0; -1 with *err: ERR_CONFLICT (another write, or another process has it open for writing), ERR_UNAVAILABLE (everything else: no file,

@@ -68,8 +68,8 @@ static void expect(struct reader *r, unsigned field)
 struct walk {
     int fd;
     struct wal_report *r;
-    int64_t at;      /* where the present entry begins */
-    bool closed;     /* a marker has the commit behind it that belongs to it */
+    int64_t at;               /* where the present entry begins */
+    bool closed;              /* a marker has the commit behind it that belongs to it */
     uint64_t open[WAL_KINDS]; /* entries since the last commit */
 };
 
@@ -298,10 +298,7 @@ void wal_walk(int fd, const struct db_header *header, struct wal_report *ret)
         compare(ret, header);
 }
 
-bool wal_is_harmless(enum wal_state state)
-{
-    return state == WAL_NONE || state == WAL_EMPTY || state == WAL_CLEAN || state == WAL_CHECKPOINTED;
-}
+bool wal_is_harmless(enum wal_state state) { return state == WAL_NONE || state == WAL_EMPTY || state == WAL_CLEAN || state == WAL_CHECKPOINTED; }
 
 static size_t put_integer(uint8_t *to, uint64_t v)
 {

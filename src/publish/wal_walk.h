@@ -25,23 +25,23 @@ enum wal_state {
     WAL_OTHER,        /* it belongs to another database */
     WAL_STALE,        /* it belongs to another checkpoint of this database */
     WAL_ENCRYPTED,
-    WAL_OLD,          /* version 1 (before DuckDB 0.10): it has no checksums, and can't be walked */
+    WAL_OLD, /* version 1 (before DuckDB 0.10): it has no checksums, and can't be walked */
     WAL_UNKNOWN_VERSION,
-    WAL_UNREADABLE,   /* errno */
+    WAL_UNREADABLE, /* errno */
 };
 
 struct wal_report {
     enum wal_state state;
-    int64_t bytes;              /* of the file */
+    int64_t bytes; /* of the file */
     uint64_t version;
     uint64_t commits;
-    int64_t committed_bytes;    /* where the last commit ends; what follows is not replayed */
+    int64_t committed_bytes;       /* where the last commit ends; what follows is not replayed */
     uint64_t committed[WAL_KINDS]; /* entries by kind up to there */
     uint64_t behind[WAL_KINDS];    /* whole entries behind it */
-    int64_t bad_at;             /* TORN, CORRUPT, STRANGE: where the bad entry begins */
-    uint64_t bad_bytes;         /* TORN: what it says it has, 0 when it does not get so far as to say */
-    int64_t bad_have;           /* TORN: what of it is there */
-    uint64_t after_bad;         /* CORRUPT: commits that can be read behind it */
+    int64_t bad_at;                /* TORN, CORRUPT, STRANGE: where the bad entry begins */
+    uint64_t bad_bytes;            /* TORN: what it says it has, 0 when it does not get so far as to say */
+    int64_t bad_have;              /* TORN: what of it is there */
+    uint64_t after_bad;            /* CORRUPT: commits that can be read behind it */
     /* A checkpoint that was begun: its marker is the last entry (but for the commit that the engine writes behind it). */
     bool marker;
     int64_t marker_at;

@@ -48,7 +48,7 @@ static inline uint64_t arrow_row(const struct arrow_rows *r, uint64_t slot) { re
 struct arrow_node {
     enum arrow_kind kind;
     uint8_t buffer_count;
-    uint8_t width; /* ARROW_COPY: bytes of a value */
+    uint8_t width;      /* ARROW_COPY: bytes of a value */
     int64_t dictionary; /* id; -1: none */
     struct arrow_node *children;
     uint32_t child_count;
@@ -80,7 +80,7 @@ struct arrow {
     int64_t body_bytes;
     struct arrow_messages *messages;
     struct arrow_compress *compress; /* NULL: buffers go out as they are */
-    struct error error; /* code ERR_OK: none */
+    struct error error;              /* code ERR_OK: none */
 };
 
 /* arrow_tree.c: nodes for the columns, checked against a->schema. False with a->error. */

@@ -7,7 +7,7 @@
 /* Slots for which a window is reserved at a time. A multiple of 8. */
 #define PIECE 2048
 #define SLOT_MAX 16
-_Static_assert(PIECE * SLOT_MAX <= SINK_RESERVE_MAX, "a piece fits one reserve");
+_Static_assert(PIECE *SLOT_MAX <= SINK_RESERVE_MAX, "a piece fits one reserve");
 
 typedef uint8_t *(*put_slots_fn)(uint8_t *p, const struct arrow_node *n, uint64_t from, uint64_t count);
 
@@ -36,9 +36,9 @@ static void zero_nulls(uint8_t *slots, const struct arrow_node *n, uint64_t from
 
 /* ---- fixed width ---- */
 
-#define GATHER(type)                                                                  \
-    for (uint64_t i = 0; i < count; i++)                                              \
-        memcpy(p + i * sizeof(type), data + r->index[from + i] * sizeof(type), sizeof(type))
+#define GATHER(type)                     \
+    for (uint64_t i = 0; i < count; i++) \
+    memcpy(p + i * sizeof(type), data + r->index[from + i] * sizeof(type), sizeof(type))
 
 static uint8_t *copy_slots(uint8_t *p, const struct arrow_node *n, uint64_t from, uint64_t count)
 {
@@ -59,11 +59,11 @@ static uint8_t *copy_slots(uint8_t *p, const struct arrow_node *n, uint64_t from
     return p + count * n->width;
 }
 
-#define WIDEN(type)                                                                   \
-    for (uint64_t i = 0; i < count; i++) {                                            \
-        int64_t v = ((const type *)n->column->data)[arrow_row(r, from + i)];          \
-        int64_t wide[2] = {v, v >> 63};                                               \
-        memcpy(p + i * 16, wide, 16);                                                 \
+#define WIDEN(type)                                                          \
+    for (uint64_t i = 0; i < count; i++) {                                   \
+        int64_t v = ((const type *)n->column->data)[arrow_row(r, from + i)]; \
+        int64_t wide[2] = {v, v >> 63};                                      \
+        memcpy(p + i * 16, wide, 16);                                        \
     }
 
 static uint8_t *widen_slots(uint8_t *p, const struct arrow_node *n, uint64_t from, uint64_t count)
@@ -230,17 +230,11 @@ int arrow_put_buffer(struct sink *sink, const struct arrow_node *n, unsigned i)
     if (i == 0)
         return n->validity ? put_bits(sink, n->validity, n->rows.count) : 0;
     switch (n->kind) {
-    case ARROW_COPY:
-        return put_fixed(sink, n, copy_slots, n->width);
-    case ARROW_BOOL:
-        return put_bools(sink, n);
-    case ARROW_WIDEN:
-        return put_fixed(sink, n, widen_slots, n->width);
-    case ARROW_TIME_TZ:
-        return put_fixed(sink, n, time_tz_slots, n->width);
-    case ARROW_INTERVAL:
-        return put_fixed(sink, n, interval_slots, n->width);
-    default: /* offsets of strings and lists */
-        return sink_write(sink, n->offsets.data, n->bytes[1]);
+    case ARROW_COPY: return put_fixed(sink, n, copy_slots, n->width);
+    case ARROW_BOOL: return put_bools(sink, n);
+    case ARROW_WIDEN: return put_fixed(sink, n, widen_slots, n->width);
+    case ARROW_TIME_TZ: return put_fixed(sink, n, time_tz_slots, n->width);
+    case ARROW_INTERVAL: return put_fixed(sink, n, interval_slots, n->width);
+    default: /* offsets of strings and lists */ return sink_write(sink, n->offsets.data, n->bytes[1]);
     }
 }

@@ -272,25 +272,14 @@ enum arrow_fit arrow_measure(struct arrow_node *n, const struct column *c, struc
         return ARROW_NO_MEMORY;
     n->bytes[0] = n->validity ? bits_to_bytes(rows.count) : 0;
     switch (n->kind) {
-    case ARROW_BOOL:
-        n->bytes[1] = bits_to_bytes(rows.count);
-        return ARROW_FITS;
-    case ARROW_BYTES:
-        return measure_bytes(n);
-    case ARROW_UUID:
-        return measure_uuid(n);
-    case ARROW_TEXT:
-        return measure_text(n);
-    case ARROW_LIST:
-        return measure_list(n);
-    case ARROW_FIXED_LIST:
-        return measure_fixed_list(n);
-    case ARROW_STRUCT:
-        return measure_struct(n);
-    case ARROW_UNION:
-        return measure_union(n);
-    default:
-        n->bytes[1] = rows.count * n->width;
-        return ARROW_FITS;
+    case ARROW_BOOL: n->bytes[1] = bits_to_bytes(rows.count); return ARROW_FITS;
+    case ARROW_BYTES: return measure_bytes(n);
+    case ARROW_UUID: return measure_uuid(n);
+    case ARROW_TEXT: return measure_text(n);
+    case ARROW_LIST: return measure_list(n);
+    case ARROW_FIXED_LIST: return measure_fixed_list(n);
+    case ARROW_STRUCT: return measure_struct(n);
+    case ARROW_UNION: return measure_union(n);
+    default: n->bytes[1] = rows.count * n->width; return ARROW_FITS;
     }
 }

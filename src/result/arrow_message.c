@@ -47,8 +47,7 @@ int arrow_put_schema(struct arrow *a, struct sink *sink)
         return no_memory(a);
     ArrowBufferInit(&out);
     int r = 0;
-    if (ArrowIpcEncoderEncodeSchema(&encoder, &a->schema, &why) != NANOARROW_OK ||
-        ArrowIpcEncoderFinalizeBuffer(&encoder, 1, &out) != NANOARROW_OK)
+    if (ArrowIpcEncoderEncodeSchema(&encoder, &a->schema, &why) != NANOARROW_OK || ArrowIpcEncoderFinalizeBuffer(&encoder, 1, &out) != NANOARROW_OK)
         r = error_set(&a->error, ERR_INTERNAL, "the schema can't be written as Arrow: %s", why.message);
     else
         r = sink_write(sink, out.data, (size_t)out.size_bytes);

@@ -64,10 +64,7 @@ static void layout_node(struct arrow *a, const struct arrow_node *n)
         layout_node(a, &n->children[i]);
 }
 
-static int put_padding(struct sink *sink, uint64_t bytes)
-{
-    return sink_write(sink, zeros, (size_t)(padded((int64_t)bytes) - (int64_t)bytes));
-}
+static int put_padding(struct sink *sink, uint64_t bytes) { return sink_write(sink, zeros, (size_t)(padded((int64_t)bytes) - (int64_t)bytes)); }
 
 static int put_node(struct sink *sink, const struct arrow_node *n)
 {
@@ -84,10 +81,7 @@ static int put_node(struct sink *sink, const struct arrow_node *n)
 
 static int no_memory(struct arrow *a) { return error_set(&a->error, ERR_OUT_OF_MEMORY, "no memory to compress a batch"); }
 
-static int close_buffer(struct arrow *a)
-{
-    return arrow_compress_close(a->compress, &a->buffers[a->buffer_count++]) ? 0 : no_memory(a);
-}
+static int close_buffer(struct arrow *a) { return arrow_compress_close(a->compress, &a->buffers[a->buffer_count++]) ? 0 : no_memory(a); }
 
 static int compress_node(struct arrow *a, const struct arrow_node *n)
 {
@@ -218,8 +212,8 @@ static int put_batch(struct arrow *a, struct sink *sink, uint64_t count)
 
 static int too_large(struct arrow *a, uint32_t column)
 {
-    error_set(&a->error, ERR_RESULT_TOO_LARGE, "a single value of column %u passes 2 GiB or 2^31 - 1 elements, more than Arrow's 32-bit offsets reach",
-              column + 1);
+    error_set(&a->error, ERR_RESULT_TOO_LARGE,
+              "a single value of column %u passes 2 GiB or 2^31 - 1 elements, more than Arrow's 32-bit offsets reach", column + 1);
     a->error.limit_bytes = INT32_MAX;
     return -1;
 }

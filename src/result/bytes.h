@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /* All return 0, or -1: stop. */
-int bytes_put_blob(struct text *t, const uint8_t *s, size_t n);   /* printable ASCII as it is, the rest as \xHH */
-int bytes_put_bit(struct text *t, const uint8_t *s, size_t n);    /* first byte: how many bits of the next one are padding */
-int bytes_put_bignum(struct text *t, const uint8_t *s, size_t n); /* 3 bytes header, big-endian magnitude; negative: all inverted */
+int bytes_put_blob(struct text *t, const uint8_t *s, size_t n);     /* printable ASCII as it is, the rest as \xHH */
+int bytes_put_bit(struct text *t, const uint8_t *s, size_t n);      /* first byte: how many bits of the next one are padding */
+int bytes_put_bignum(struct text *t, const uint8_t *s, size_t n);   /* 3 bytes header, big-endian magnitude; negative: all inverted */
 int bytes_put_geometry(struct text *t, const uint8_t *s, size_t n); /* WKB to WKT (geometry.c) */
 /* Whether the text has no coordinates at its top level: POINT EMPTY. */
 bool bytes_geometry_is_empty(const uint8_t *s, size_t n);

@@ -41,14 +41,10 @@ CELL(json_double) { return real_put_double(p, AT(double), REAL_JSON); }
 static i128 load_decimal(const struct column *c, uint64_t row)
 {
     switch (c->storage_bytes) {
-    case 2:
-        return AT(int16_t);
-    case 4:
-        return AT(int32_t);
-    case 8:
-        return AT(int64_t);
-    default:
-        return (i128)load_16(c, row);
+    case 2: return AT(int16_t);
+    case 4: return AT(int32_t);
+    case 8: return AT(int64_t);
+    default: return (i128)load_16(c, row);
     }
 }
 static int64_t load_small_decimal(const struct column *c, uint64_t row)
@@ -144,13 +140,13 @@ CELL(json_null)
     return p + 4;
 }
 
-#define QUOTED(name, put)         \
-    CELL(name)                    \
-    {                             \
-        *p = '"';                 \
-        p = put(p + 1, c, row);   \
-        *p = '"';                 \
-        return p + 1;             \
+#define QUOTED(name, put)       \
+    CELL(name)                  \
+    {                           \
+        *p = '"';               \
+        p = put(p + 1, c, row); \
+        *p = '"';               \
+        return p + 1;           \
     }
 QUOTED(json_date, put_date)
 QUOTED(json_time, put_time)
@@ -195,15 +191,14 @@ QUOTED(big_uhugeint, put_uhugeint)
 QUOTED(big_decimal, whole_decimal)
 
 #define NUMBERS                                                                                                           \
-    [COL_BOOLEAN] = put_boolean, [COL_TINYINT] = put_tinyint, [COL_SMALLINT] = put_smallint,                              \
-    [COL_INTEGER] = put_integer, [COL_UTINYINT] = put_utinyint, [COL_USMALLINT] = put_usmallint,                          \
-    [COL_UINTEGER] = put_uinteger
+    [COL_BOOLEAN] = put_boolean, [COL_TINYINT] = put_tinyint, [COL_SMALLINT] = put_smallint, [COL_INTEGER] = put_integer, \
+    [COL_UTINYINT] = put_utinyint, [COL_USMALLINT] = put_usmallint, [COL_UINTEGER] = put_uinteger
 
-#define JSON_REST                                                                                                         \
-    [COL_FLOAT] = json_float, [COL_DOUBLE] = json_double, [COL_DATE] = json_date, [COL_TIME] = json_time,                 \
-    [COL_TIME_NS] = json_time_ns, [COL_TIME_TZ] = json_time_tz, [COL_TIMESTAMP_S] = json_timestamp_s,                     \
-    [COL_TIMESTAMP_MS] = json_timestamp_ms, [COL_TIMESTAMP] = json_timestamp, [COL_TIMESTAMP_NS] = json_timestamp_ns,     \
-    [COL_TIMESTAMP_TZ] = json_timestamp_tz, [COL_INTERVAL] = json_interval, [COL_UUID] = json_uuid, [COL_SQLNULL] = json_null
+#define JSON_REST                                                                                                                                 \
+    [COL_FLOAT] = json_float, [COL_DOUBLE] = json_double, [COL_DATE] = json_date, [COL_TIME] = json_time, [COL_TIME_NS] = json_time_ns,           \
+    [COL_TIME_TZ] = json_time_tz, [COL_TIMESTAMP_S] = json_timestamp_s, [COL_TIMESTAMP_MS] = json_timestamp_ms, [COL_TIMESTAMP] = json_timestamp, \
+    [COL_TIMESTAMP_NS] = json_timestamp_ns, [COL_TIMESTAMP_TZ] = json_timestamp_tz, [COL_INTERVAL] = json_interval, [COL_UUID] = json_uuid,       \
+    [COL_SQLNULL] = json_null
 
 const cell_put_fn cell_json[COL_TYPE_COUNT] = {
     NUMBERS,

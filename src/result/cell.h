@@ -10,6 +10,6 @@
 typedef uint8_t *(*cell_put_fn)(uint8_t *p, const struct column *c, uint64_t row);
 
 /* By enum column_type; NULL for types whose text has no bound (strings, nested types). */
-extern const cell_put_fn cell_json[COL_TYPE_COUNT];    /* a complete JSON value, as to_json gives it */
+extern const cell_put_fn cell_json[COL_TYPE_COUNT];     /* a complete JSON value, as to_json gives it */
 extern const cell_put_fn cell_json_big[COL_TYPE_COUNT]; /* the same with big numbers as strings (encoder.h) */
-extern const cell_put_fn cell_varchar[COL_TYPE_COUNT]; /* as a cast to VARCHAR gives it */
+extern const cell_put_fn cell_varchar[COL_TYPE_COUNT];  /* as a cast to VARCHAR gives it */

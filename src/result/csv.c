@@ -37,19 +37,9 @@ static int put_plain(const struct encoder *e, struct sink *sink, const struct co
 
 static const value_put_fn values[COL_TYPE_COUNT] = {
     [COL_INVALID] = put_plain, /* nothing */
-    [COL_VARCHAR] = put_string,
-    [COL_JSON_TEXT] = put_string,
-    [COL_ENUM] = put_enum,
-    [COL_BLOB] = put_quoted,
-    [COL_BIT] = put_quoted,
-    [COL_BIGNUM] = put_plain,
-    [COL_GEOMETRY] = put_quoted,
-    [COL_VARIANT] = put_quoted,
-    [COL_LIST] = put_quoted,
-    [COL_ARRAY] = put_quoted,
-    [COL_STRUCT] = put_quoted,
-    [COL_MAP] = put_quoted,
-    [COL_UNION] = put_quoted,
+    [COL_VARCHAR] = put_string, [COL_JSON_TEXT] = put_string, [COL_ENUM] = put_enum,      [COL_BLOB] = put_quoted, [COL_BIT] = put_quoted,
+    [COL_BIGNUM] = put_plain,   [COL_GEOMETRY] = put_quoted,  [COL_VARIANT] = put_quoted, [COL_LIST] = put_quoted, [COL_ARRAY] = put_quoted,
+    [COL_STRUCT] = put_quoted,  [COL_MAP] = put_quoted,       [COL_UNION] = put_quoted,
 };
 
 static int begin(struct encoder *e, struct sink *sink, const struct result_head *head)

@@ -44,7 +44,7 @@ static uint8_t *put_four_digit_days(uint8_t *p, int32_t days)
 {
     uint32_t quarters = 4 * (uint32_t)(days + 719468) + 3; /* of days, from 0000-03-01 */
     uint32_t century = quarters / 146097;
-    uint32_t in_century = (quarters % 146097) | 3; /* quarters again: 4 * day + 3 */
+    uint32_t in_century = (quarters % 146097) | 3;    /* quarters again: 4 * day + 3 */
     uint64_t scaled = (uint64_t)2939745 * in_century; /* 2^32 / 1461 */
     uint32_t year = (uint32_t)(scaled >> 32), day_of_year = (uint32_t)scaled / 2939745 / 4;
     uint32_t months = 2141 * day_of_year + 197913; /* March = 3, in the high half */

@@ -5,10 +5,10 @@
 
 #define DATETIME_TEXT_MAX 88
 
-uint8_t *datetime_put_date(uint8_t *p, int32_t days);          /* since 1970-01-01; INT32_MAX, -INT32_MAX: infinities */
-uint8_t *datetime_put_time(uint8_t *p, int64_t micros);        /* since midnight; up to 24:00:00 */
+uint8_t *datetime_put_date(uint8_t *p, int32_t days);   /* since 1970-01-01; INT32_MAX, -INT32_MAX: infinities */
+uint8_t *datetime_put_time(uint8_t *p, int64_t micros); /* since midnight; up to 24:00:00 */
 uint8_t *datetime_put_time_ns(uint8_t *p, int64_t nanos);
-uint8_t *datetime_put_time_tz(uint8_t *p, uint64_t packed);    /* the engine's 40 bits of micros, 24 bits of offset */
+uint8_t *datetime_put_time_tz(uint8_t *p, uint64_t packed); /* the engine's 40 bits of micros, 24 bits of offset */
 
 enum datetime_unit { UNIT_SECONDS, UNIT_MILLIS, UNIT_MICROS, UNIT_NANOS };
 /* Since 1970-01-01 00:00:00; INT64_MAX, -INT64_MAX: infinities */

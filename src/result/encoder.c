@@ -59,11 +59,8 @@ static void plan_columns(struct encoder *e)
 }
 
 static const struct format *const formats[FORMAT_COUNT] = {
-    [FORMAT_JSON] = &format_json,
-    [FORMAT_NDJSON] = &format_ndjson,
-    [FORMAT_CSV] = &format_csv,
-    [FORMAT_ARROW] = &format_arrow,
-    [FORMAT_RAW] = &format_raw,
+    [FORMAT_JSON] = &format_json,   [FORMAT_NDJSON] = &format_ndjson, [FORMAT_CSV] = &format_csv,
+    [FORMAT_ARROW] = &format_arrow, [FORMAT_RAW] = &format_raw,
 };
 
 bool encoder_can(enum result_format format) { return (unsigned)format < FORMAT_COUNT && formats[format]; }
@@ -100,27 +97,15 @@ void encoder_free(struct encoder *e)
     free(e);
 }
 
-struct ArrowSchema *encoder_arrow_schema(struct encoder *e)
-{
-    return e->format->arrow_schema ? e->format->arrow_schema(e) : NULL;
-}
+struct ArrowSchema *encoder_arrow_schema(struct encoder *e) { return e->format->arrow_schema ? e->format->arrow_schema(e) : NULL; }
 
-const struct error *encoder_failure(const struct encoder *e)
-{
-    return e->format->failure ? e->format->failure(e) : NULL;
-}
+const struct error *encoder_failure(const struct encoder *e) { return e->format->failure ? e->format->failure(e) : NULL; }
 
-int encoder_begin(struct encoder *e, struct sink *sink, const struct result_head *head)
-{
-    return e->format->begin(e, sink, head);
-}
+int encoder_begin(struct encoder *e, struct sink *sink, const struct result_head *head) { return e->format->begin(e, sink, head); }
 
 int encoder_rows(struct encoder *e, struct sink *sink, const struct column *columns, uint64_t count)
 {
     return e->format->rows(e, sink, columns, count);
 }
 
-int encoder_end(struct encoder *e, struct sink *sink, const struct result_tail *tail)
-{
-    return e->format->end(e, sink, tail);
-}
+int encoder_end(struct encoder *e, struct sink *sink, const struct result_tail *tail) { return e->format->end(e, sink, tail); }

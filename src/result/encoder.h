@@ -12,7 +12,7 @@
 
 struct encoder_options {
     enum result_format format;
-    bool big_numbers_as_text; /* JSON, NDJSON: integers beyond +-(2^53 - 1), and all HUGEINT, UHUGEINT, BIGNUM and DECIMAL, as strings */
+    bool big_numbers_as_text;      /* JSON, NDJSON: integers beyond +-(2^53 - 1), and all HUGEINT, UHUGEINT, BIGNUM and DECIMAL, as strings */
     enum result_coding ipc_coding; /* Arrow: of the buffers inside; only CODING_ZSTD means something */
 };
 

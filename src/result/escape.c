@@ -37,10 +37,7 @@ uint8_t *escape_json(uint8_t *p, const uint8_t *s, size_t n)
     }
 }
 
-uint8_t *escape_json_inlined(uint8_t *p, const uint8_t *s, size_t n)
-{
-    return scan_copy_inlined(p, s, n, SCAN_JSON) ? p + n : escape_json(p, s, n);
-}
+uint8_t *escape_json_inlined(uint8_t *p, const uint8_t *s, size_t n) { return scan_copy_inlined(p, s, n, SCAN_JSON) ? p + n : escape_json(p, s, n); }
 
 static int put_json_pieces(struct sink *sink, const uint8_t *s, size_t n)
 {
@@ -103,10 +100,7 @@ static uint8_t *quote_csv(uint8_t *p, const uint8_t *s, size_t n)
     return p + 1;
 }
 
-uint8_t *escape_csv(uint8_t *p, const uint8_t *s, size_t n)
-{
-    return n > 0 && scan_copy(p, s, n, SCAN_CSV) == n ? p + n : quote_csv(p, s, n);
-}
+uint8_t *escape_csv(uint8_t *p, const uint8_t *s, size_t n) { return n > 0 && scan_copy(p, s, n, SCAN_CSV) == n ? p + n : quote_csv(p, s, n); }
 
 uint8_t *escape_csv_inlined(uint8_t *p, const uint8_t *s, size_t n)
 {
@@ -137,12 +131,9 @@ int escape_put_csv(struct sink *sink, const uint8_t *s, size_t n)
 static int put_filtered(struct text *t, const uint8_t *s, size_t n)
 {
     switch (t->filter) {
-    case TEXT_JSON:
-        return put_json_pieces(t->sink, s, n);
-    case TEXT_CSV:
-        return put_csv_pieces(t->sink, s, n);
-    default:
-        return sink_write(t->sink, s, n);
+    case TEXT_JSON: return put_json_pieces(t->sink, s, n);
+    case TEXT_CSV: return put_csv_pieces(t->sink, s, n);
+    default: return sink_write(t->sink, s, n);
     }
 }
 

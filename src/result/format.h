@@ -8,13 +8,13 @@ typedef int (*value_put_fn)(const struct encoder *e, struct sink *sink, const st
 
 /* How the value of one column is written, worked out once. */
 struct plan {
-    cell_put_fn cell;    /* into a window that has the room; NULL: too long for any */
-    value_put_fn value;  /* any length */
-    uint32_t bytes;      /* room that `cell` needs at most; for text besides its length times text_factor */
-    const uint8_t *key;  /* what stands in front of the value; NULL: the format's separator */
+    cell_put_fn cell;   /* into a window that has the room; NULL: too long for any */
+    value_put_fn value; /* any length */
+    uint32_t bytes;     /* room that `cell` needs at most; for text besides its length times text_factor */
+    const uint8_t *key; /* what stands in front of the value; NULL: the format's separator */
     uint32_t key_length;
-    uint32_t key_room;   /* bytes that copying the key may touch */
-    bool alone;          /* never part of a run */
+    uint32_t key_room; /* bytes that copying the key may touch */
+    bool alone;        /* never part of a run */
     /* Set for the first of a run of columns with a `cell`: their number, and the room for all of them, so that they share one reserve; which of
      * e->texts are its strings, whose length each row has to add. */
     uint32_t run, reserve;

@@ -138,8 +138,8 @@ static int polygon_part(struct wkb *w, unsigned dims, unsigned flags, int depth)
 
 static int put_geometry(struct wkb *w, unsigned dims, unsigned flags, int depth)
 {
-    static const char *const names[] = {NULL, "POINT", "LINESTRING", "POLYGON", "MULTIPOINT", "MULTILINESTRING", "MULTIPOLYGON",
-                                        "GEOMETRYCOLLECTION"};
+    static const char *const names[] = {NULL,         "POINT",           "LINESTRING",   "POLYGON",
+                                        "MULTIPOINT", "MULTILINESTRING", "MULTIPOLYGON", "GEOMETRYCOLLECTION"};
     static const char *const suffixes[] = {" ", " Z ", " M ", " ZM "};
     static const put_item_fn parts[] = {NULL, NULL, vertex_item, ring_item, point_part, line_part, polygon_part, put_geometry};
     unsigned type;

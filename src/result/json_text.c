@@ -17,10 +17,7 @@ struct walk {
     struct sink *sink; /* NULL: only look */
 };
 
-static int emit(struct walk *w, const void *s, size_t n)
-{
-    return w->sink ? sink_write(w->sink, s, n) : GOOD;
-}
+static int emit(struct walk *w, const void *s, size_t n) { return w->sink ? sink_write(w->sink, s, n) : GOOD; }
 
 static void skip_space(struct walk *w)
 {
@@ -204,17 +201,11 @@ static int scalar(struct walk *w)
     if (w->pos == w->end)
         return INVALID;
     switch (*w->pos) {
-    case '"':
-        w->pos++;
-        return string(w);
-    case 't':
-        return word(w, "true");
-    case 'f':
-        return word(w, "false");
-    case 'n':
-        return w->end - w->pos >= 3 && strncasecmp((const char *)w->pos, "nan", 3) == 0 ? number(w) : word(w, "null");
-    default:
-        return number(w);
+    case '"': w->pos++; return string(w);
+    case 't': return word(w, "true");
+    case 'f': return word(w, "false");
+    case 'n': return w->end - w->pos >= 3 && strncasecmp((const char *)w->pos, "nan", 3) == 0 ? number(w) : word(w, "null");
+    default: return number(w);
     }
 }
 

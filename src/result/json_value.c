@@ -128,18 +128,7 @@ static int put_unknown(const struct encoder *e, struct sink *sink, const struct 
 }
 
 const value_put_fn json_values[COL_TYPE_COUNT] = {
-    [COL_INVALID] = put_unknown,
-    [COL_VARCHAR] = put_string,
-    [COL_ENUM] = put_enum,
-    [COL_JSON_TEXT] = put_json_text,
-    [COL_BLOB] = put_as_text,
-    [COL_BIT] = put_as_text,
-    [COL_GEOMETRY] = put_as_text,
-    [COL_VARIANT] = put_as_text,
-    [COL_BIGNUM] = put_bignum,
-    [COL_LIST] = put_list,
-    [COL_ARRAY] = put_array,
-    [COL_STRUCT] = put_struct,
-    [COL_MAP] = put_map,
-    [COL_UNION] = put_union,
+    [COL_INVALID] = put_unknown, [COL_VARCHAR] = put_string,   [COL_ENUM] = put_enum,       [COL_JSON_TEXT] = put_json_text, [COL_BLOB] = put_as_text,
+    [COL_BIT] = put_as_text,     [COL_GEOMETRY] = put_as_text, [COL_VARIANT] = put_as_text, [COL_BIGNUM] = put_bignum,       [COL_LIST] = put_list,
+    [COL_ARRAY] = put_array,     [COL_STRUCT] = put_struct,    [COL_MAP] = put_map,         [COL_UNION] = put_union,
 };

@@ -18,10 +18,7 @@ static int more(struct sink *sink, size_t need)
     return 0;
 }
 
-void memory_sink_reset(struct memory_sink *m)
-{
-    m->sink = (struct sink){.pos = m->data, .end = m->data ? m->data + m->cap : NULL, .more = more};
-}
+void memory_sink_reset(struct memory_sink *m) { m->sink = (struct sink){.pos = m->data, .end = m->data ? m->data + m->cap : NULL, .more = more}; }
 
 void memory_sink_free(struct memory_sink *m)
 {

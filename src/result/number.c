@@ -1,14 +1,19 @@
 /* Integers and decimals as text. Knows nothing of columns. Runs in the worker. */
 #include "result/number.h"
 
-const char number_pairs[201] =
-    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-    "9899";
+const char number_pairs[201] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+                               "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+                               "9899";
 
-#define ONES(n) (n), (n) + (1 << 24), (n) + (2 << 24), (n) + (3 << 24), (n) + (4 << 24), (n) + (5 << 24), (n) + (6 << 24), (n) + (7 << 24), (n) + (8 << 24), (n) + (9 << 24)
-#define TENS(n) ONES(n), ONES((n) + (1 << 16)), ONES((n) + (2 << 16)), ONES((n) + (3 << 16)), ONES((n) + (4 << 16)), ONES((n) + (5 << 16)), ONES((n) + (6 << 16)), ONES((n) + (7 << 16)), ONES((n) + (8 << 16)), ONES((n) + (9 << 16))
-#define HUNDREDS(n) TENS(n), TENS((n) + (1 << 8)), TENS((n) + (2 << 8)), TENS((n) + (3 << 8)), TENS((n) + (4 << 8)), TENS((n) + (5 << 8)), TENS((n) + (6 << 8)), TENS((n) + (7 << 8)), TENS((n) + (8 << 8)), TENS((n) + (9 << 8))
+#define ONES(n)                                                                                                                                  \
+    (n), (n) + (1 << 24), (n) + (2 << 24), (n) + (3 << 24), (n) + (4 << 24), (n) + (5 << 24), (n) + (6 << 24), (n) + (7 << 24), (n) + (8 << 24), \
+        (n) + (9 << 24)
+#define TENS(n)                                                                                                                 \
+    ONES(n), ONES((n) + (1 << 16)), ONES((n) + (2 << 16)), ONES((n) + (3 << 16)), ONES((n) + (4 << 16)), ONES((n) + (5 << 16)), \
+        ONES((n) + (6 << 16)), ONES((n) + (7 << 16)), ONES((n) + (8 << 16)), ONES((n) + (9 << 16))
+#define HUNDREDS(n)                                                                                                                              \
+    TENS(n), TENS((n) + (1 << 8)), TENS((n) + (2 << 8)), TENS((n) + (3 << 8)), TENS((n) + (4 << 8)), TENS((n) + (5 << 8)), TENS((n) + (6 << 8)), \
+        TENS((n) + (7 << 8)), TENS((n) + (8 << 8)), TENS((n) + (9 << 8))
 
 const uint32_t number_fours[10000] = {HUNDREDS(0), HUNDREDS(1), HUNDREDS(2), HUNDREDS(3), HUNDREDS(4),
                                       HUNDREDS(5), HUNDREDS(6), HUNDREDS(7), HUNDREDS(8), HUNDREDS(9)};
@@ -107,28 +112,18 @@ static uint8_t *put_fraction(uint8_t *p, u128 v, unsigned scale)
 static inline uint64_t divide_by_power(uint64_t v, unsigned scale)
 {
     switch (scale) {
-    case 1:
-        return v / 10;
-    case 2:
-        return v / 100;
-    case 3:
-        return v / 1000;
-    case 4:
-        return v / 10000;
-    case 5:
-        return v / 100000;
-    case 6:
-        return v / 1000000;
-    default:
-        return v / powers[scale];
+    case 1: return v / 10;
+    case 2: return v / 100;
+    case 3: return v / 1000;
+    case 4: return v / 10000;
+    case 5: return v / 100000;
+    case 6: return v / 1000000;
+    default: return v / powers[scale];
     }
 }
 
 /* `scale` (1 to 8) digits of v < 10^scale; 8 bytes are written. Returns them, first one lowest. */
-static inline uint64_t fraction_digits(uint64_t v, unsigned scale)
-{
-    return number_eight_digits((uint32_t)v) >> 8 * (8 - scale);
-}
+static inline uint64_t fraction_digits(uint64_t v, unsigned scale) { return number_eight_digits((uint32_t)v) >> 8 * (8 - scale); }
 
 /* v < 10^8 with `scale` (1 to 7) places, 16 bytes are written: all digits come from one split. whole_digits: how many stand in front of the point at
  * least, 0 or 1. *ret_fraction: the places, first one lowest. Returns where the point is. */

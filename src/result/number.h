@@ -58,8 +58,8 @@ static inline uint8_t *number_put_i64(uint8_t *p, int64_t v) /* 20 */
     return number_put_u64(p + negative, negative ? -(uint64_t)v : (uint64_t)v);
 }
 
-uint8_t *number_put_u128(uint8_t *p, u128 v);      /* 39 */
-uint8_t *number_put_i128(uint8_t *p, i128 v);      /* 40 */
+uint8_t *number_put_u128(uint8_t *p, u128 v); /* 39 */
+uint8_t *number_put_i128(uint8_t *p, i128 v); /* 40 */
 /* Exactly `digits` digits, zeros in front, and nothing behind them. */
 uint8_t *number_put_padded(uint8_t *p, uint64_t v, unsigned digits);
 /* v / 10^scale with all `scale` digits behind the point; "0." in front of a pure fraction only if leading_zero. 42 */

@@ -146,8 +146,7 @@ uint8_t *real_put_decimal(uint8_t *p, bool negative, struct real_decimal d, enum
 
 static uint8_t *put_special(uint8_t *p, bool negative, bool nan, enum real_layout layout)
 {
-    static const char *const names[2][4] = {{"\"Infinity\"", "\"-Infinity\"", "\"NaN\"", "\"NaN\""},
-                                            {"inf", "-inf", "nan", "-nan"}};
+    static const char *const names[2][4] = {{"\"Infinity\"", "\"-Infinity\"", "\"NaN\"", "\"NaN\""}, {"inf", "-inf", "nan", "-nan"}};
     const char *s = names[layout == REAL_VARCHAR][2 * nan + negative];
     size_t n = strlen(s);
     memcpy(p, s, n);

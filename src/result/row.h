@@ -6,10 +6,10 @@
 #include "result/varchar.h"
 
 struct row_style {
-    bool with_keys;     /* plan.key in front of every value, else a comma in front of all but the first */
-    const char *null;   /* at most 4 bytes, and 4 may be read */
+    bool with_keys;   /* plan.key in front of every value, else a comma in front of all but the first */
+    const char *null; /* at most 4 bytes, and 4 may be read */
     uint32_t null_length;
-    const char *close;  /* behind the last value; likewise */
+    const char *close; /* behind the last value; likewise */
     uint32_t close_length;
 };
 
@@ -30,7 +30,8 @@ ROW_INLINE uint8_t *row_put_key(uint8_t *p, const struct plan *plan, uint32_t i,
 }
 
 /* A column by itself: long values, long keys, and runs whose strings are too long to share a window. */
-static inline int row_put_alone(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row, uint32_t i, struct row_style style)
+static inline int row_put_alone(const struct encoder *e, struct sink *sink, const struct column *columns, uint64_t row, uint32_t i,
+                                struct row_style style)
 {
     const struct plan *plan = &e->plan[i];
     const struct column *c = &columns[i];

@@ -11,8 +11,8 @@ static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
  * as \xHH are not special, nor is the backslash. */
 static bool needs_quotes(const uint8_t *s, size_t n, bool blob)
 {
-    static const uint8_t special[256] = {['"'] = 1, ['\''] = 1, ['('] = 2, [')'] = 2, [','] = 2, [':'] = 2,
-                                         ['='] = 2, ['['] = 2,  [']'] = 2, ['{'] = 2, ['}'] = 2};
+    static const uint8_t special[256] = {
+        ['"'] = 1, ['\''] = 1, ['('] = 2, [')'] = 2, [','] = 2, [':'] = 2, ['='] = 2, ['['] = 2, [']'] = 2, ['{'] = 2, ['}'] = 2};
     if (n == 0)
         return true;
     if (blob ? s[0] == ' ' || s[n - 1] == ' ' : is_space(s[0]) || is_space(s[n - 1]))
@@ -28,37 +28,27 @@ static bool needs_quotes(const uint8_t *s, size_t n, bool blob)
 static int put_bytes(struct text *t, enum column_type type, const uint8_t *s, size_t n)
 {
     switch (type) {
-    case COL_BLOB:
-        return bytes_put_blob(t, s, n);
-    case COL_BIT:
-        return bytes_put_bit(t, s, n);
-    case COL_BIGNUM:
-        return bytes_put_bignum(t, s, n);
-    case COL_GEOMETRY:
-        return bytes_put_geometry(t, s, n);
-    default:
-        return text_put(t, s, n);
+    case COL_BLOB: return bytes_put_blob(t, s, n);
+    case COL_BIT: return bytes_put_bit(t, s, n);
+    case COL_BIGNUM: return bytes_put_bignum(t, s, n);
+    case COL_GEOMETRY: return bytes_put_geometry(t, s, n);
+    default: return text_put(t, s, n);
     }
 }
 
 static bool bytes_need_quotes(enum column_type type, const uint8_t *s, size_t n)
 {
     switch (type) {
-    case COL_BIT:
-        return n <= 1; /* no bits: an empty text */
-    case COL_BIGNUM:
-        return false;
-    case COL_GEOMETRY:
-        return !bytes_geometry_is_empty(s, n);
-    default:
-        return needs_quotes(s, n, type == COL_BLOB);
+    case COL_BIT: return n <= 1; /* no bits: an empty text */
+    case COL_BIGNUM: return false;
+    case COL_GEOMETRY: return !bytes_geometry_is_empty(s, n);
+    default: return needs_quotes(s, n, type == COL_BLOB);
     }
 }
 
 static bool is_nested(enum column_type type)
 {
-    return type == COL_LIST || type == COL_ARRAY || type == COL_STRUCT || type == COL_MAP || type == COL_UNION ||
-           type == COL_VARIANT;
+    return type == COL_LIST || type == COL_ARRAY || type == COL_STRUCT || type == COL_MAP || type == COL_UNION || type == COL_VARIANT;
 }
 
 static int put_list(struct text *t, const struct column *child, uint64_t first, uint64_t count, bool raw)
@@ -107,8 +97,7 @@ static int put_map(struct text *t, const struct column *c, uint64_t row)
     for (uint64_t i = list->offset; i < list->offset + list->length; i++) {
         if (i > list->offset && text_puts(t, ", ") < 0)
             return -1;
-        if (varchar_put_element(t, &entry->children[0], i) < 0 || text_puts(t, "=") < 0 ||
-            varchar_put_element(t, &entry->children[1], i) < 0)
+        if (varchar_put_element(t, &entry->children[0], i) < 0 || text_puts(t, "=") < 0 || varchar_put_element(t, &entry->children[1], i) < 0)
             return -1;
     }
     return text_puts(t, "}");
@@ -143,22 +132,15 @@ int varchar_put(struct text *t, const struct column *c, uint64_t row)
         const struct column_string *s = column_string_at(c, row);
         return put_bytes(t, c->type, column_string_data(s), s->length);
     }
-    case COL_ENUM:
-        i = column_enum_index(c, row);
-        return text_put(t, c->enum_text[i], c->enum_length[i]);
+    case COL_ENUM: i = column_enum_index(c, row); return text_put(t, c->enum_text[i], c->enum_length[i]);
     case COL_LIST: /* the one list whose elements the JSON extension prints itself, without quotes */
         list = &((const struct column_list *)c->data)[row];
         return put_list(t, &c->children[0], list->offset, list->length, c->children[0].type == COL_JSON_TEXT);
-    case COL_ARRAY: /* never puts quotes */
-        return put_list(t, &c->children[0], row * c->array_size, c->array_size, true);
-    case COL_STRUCT:
-        return put_struct(t, c, row);
-    case COL_MAP:
-        return put_map(t, c, row);
-    case COL_UNION:
-        return put_union(t, c, row);
-    case COL_VARIANT:
-        return variant_put(t, c, row);
+    case COL_ARRAY: /* never puts quotes */ return put_list(t, &c->children[0], row * c->array_size, c->array_size, true);
+    case COL_STRUCT: return put_struct(t, c, row);
+    case COL_MAP: return put_map(t, c, row);
+    case COL_UNION: return put_union(t, c, row);
+    case COL_VARIANT: return variant_put(t, c, row);
     default: {
         uint8_t out[CELL_MAX];
         cell_put_fn put = cell_varchar[c->type];

@@ -135,7 +135,8 @@ int fence_begin(struct fence *f, enum fence_network network, const char *const *
     }
     int r = fence_new(f, network);
     if (r < 0) {
-        layers_set(l, id, LAYER_MISSING, "%s", errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
+        layers_set(l, id, LAYER_MISSING, "%s",
+                   errno == ENOSYS || errno == EOPNOTSUPP ? "the kernel has none, or it is switched off" : strerror(errno));
         return -1;
     }
     for (size_t i = 0; i < count && r == 0; i++)
@@ -154,7 +155,4 @@ int fence_close(struct fence *f)
     return r;
 }
 
-void fence_drop(struct fence *f)
-{
-    fd_close_p(&f->fd);
-}
+void fence_drop(struct fence *f) { fd_close_p(&f->fd); }

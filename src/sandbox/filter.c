@@ -30,7 +30,7 @@ static const struct row {
 #define ROWS (sizeof rows / sizeof rows[0])
 
 /* What glibc's pthread_create asks for. */
-#define THREAD_FLAGS                                                                                                                        \
+#define THREAD_FLAGS \
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 /* Of some headers too old to have them. */
@@ -69,7 +69,8 @@ static void allow_options(struct builder *b, int number, uint32_t level, const u
 /* What clients of databases set on a connection, and ask of it. */
 static void add_socket_options(struct builder *b)
 {
-    static const uint32_t set[] = {SO_KEEPALIVE, SO_LINGER, SO_RCVBUF, SO_SNDBUF, SO_RCVTIMEO, SO_SNDTIMEO}, get[] = {SO_ERROR, SO_TYPE, SO_RCVBUF, SO_SNDBUF};
+    static const uint32_t set[] = {SO_KEEPALIVE, SO_LINGER, SO_RCVBUF, SO_SNDBUF, SO_RCVTIMEO, SO_SNDTIMEO},
+                          get[] = {SO_ERROR, SO_TYPE, SO_RCVBUF, SO_SNDBUF};
     static const uint32_t tcp[] = {TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT};
     allow_options(b, SCMP_SYS(setsockopt), SOL_SOCKET, set, sizeof set / sizeof *set);
     allow_options(b, SCMP_SYS(getsockopt), SOL_SOCKET, get, sizeof get / sizeof *get);
@@ -98,7 +99,8 @@ static void add_broker_rules(struct builder *b)
         for (size_t k = 0; k < sizeof types / sizeof *types; k++)
             add(b, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
                 (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, families[i]), SCMP_A1_32(SCMP_CMP_MASKED_EQ, 0xf, types[k])});
-    add(b, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2_32(SCMP_CMP_EQ, 0)}); /* routes */
+    add(b, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+        (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2_32(SCMP_CMP_EQ, 0)}); /* routes */
     add(b, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     add(b, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_WRITE, 0));
     add(b, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, &SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
@@ -107,11 +109,12 @@ static void add_broker_rules(struct builder *b)
 /* The rows RULED of the table. Where nothing matches, the call fails with ENOSYS. */
 static void add_rules(struct builder *b)
 {
-    static const uint32_t file_commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
-                                             F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GET_SEALS, F_GETPIPE_SZ};
+    static const uint32_t file_commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,     F_SETFD,     F_GETFL,      F_SETFL,     F_GETLK,
+                                             F_SETLK, F_SETLKW,        F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GET_SEALS, F_GETPIPE_SZ};
     static const uint32_t device_commands[] = {TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO};
-    static const uint32_t process_commands[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP,
-                                                PR_GET_PDEATHSIG, PR_CAPBSET_READ, PR_GET_SECUREBITS, GET_MDWE, SET_VMA};
+    static const uint32_t process_commands[] = {PR_SET_NAME,    PR_GET_NAME,      PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS,
+                                                PR_GET_SECCOMP, PR_GET_PDEATHSIG, PR_CAPBSET_READ, PR_GET_SECUREBITS,
+                                                GET_MDWE,       SET_VMA};
     static const uint32_t threads[] = {THREAD_FLAGS};
     uint32_t self = (uint32_t)getpid();
     allow_values(b, SCMP_SYS(fcntl), 1, file_commands, sizeof file_commands / sizeof *file_commands);
@@ -144,19 +147,14 @@ static void add_row(struct builder *b, const struct row *r, enum verdict v)
         add(b, SCMP_ACT_ALLOW, r->number, 0, NULL);
         b->allowed++;
         break;
-    case RULED:
-        b->allowed++;
-        break;
-    case REFUSE:
-        add(b, SCMP_ACT_ERRNO(EPERM), r->number, 0, NULL);
-        break;
+    case RULED: b->allowed++; break;
+    case REFUSE: add(b, SCMP_ACT_ERRNO(EPERM), r->number, 0, NULL); break;
     case KILL: /* a sanitizer's report tries to run its symbolizer, and must get its text out when it can't */
         add(b, SANITIZED ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS, r->number, 0, NULL);
         b->fatal++;
         break;
     case DENY: /* the default */
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -192,7 +190,7 @@ int filter_install(enum filter_kind kind, char *ret_text, size_t cap)
     (void)seccomp_attr_set(b.ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     (void)seccomp_attr_set(b.ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: fewer steps for what the kernel can't remember */
     (void)seccomp_attr_set(b.ctx, SCMP_FLTATR_CTL_NNP, 0);      /* was set, and checked, before */
-    if (kind == FILTER_CLOSED) /* the threads that extensions started get it as well */
+    if (kind == FILTER_CLOSED)                                  /* the threads that extensions started get it as well */
         (void)seccomp_attr_set(b.ctx, SCMP_FLTATR_CTL_TSYNC, 1);
     build(&b);
     int r = b.failed ? b.failed : seccomp_load(b.ctx);

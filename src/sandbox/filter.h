@@ -5,10 +5,10 @@
 #include <stddef.h>
 
 enum filter_kind {
-    FILTER_WORKER, /* while the engine opens, and afterwards */
+    FILTER_WORKER,  /* while the engine opens, and afterwards */
     FILTER_NETWORK, /* the same for a worker whose sources are on other machines: with sockets */
     FILTER_WRITER,  /* the same for one that writes a database: files beside it are renamed */
-    FILTER_CLOSED, /* what the worker loses besides, once it is open: new executable memory, and the calls that build a sandbox */
+    FILTER_CLOSED,  /* what the worker loses besides, once it is open: new executable memory, and the calls that build a sandbox */
     FILTER_FRONT,
     FILTER_BROKER, /* sockets and names; nothing that leads to files or processes */
     FILTER_KINDS

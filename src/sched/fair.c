@@ -260,8 +260,7 @@ bool fair_may_pass(const struct fair *f, const struct job *job)
     if (at_limit(t) || t->turns.parked || f->levels[JOB_INTERACTIVE].tenants > 0)
         return false;
     /* Background jobs that wait though a worker is free wait for their own limit, not for this one. */
-    return job->class == JOB_INTERACTIVE ? t->turns.waiting[JOB_INTERACTIVE].count == 0
-                                         : background_may(f) && f->levels[JOB_BACKGROUND].tenants == 0;
+    return job->class == JOB_INTERACTIVE ? t->turns.waiting[JOB_INTERACTIVE].count == 0 : background_may(f) && f->levels[JOB_BACKGROUND].tenants == 0;
 }
 
 void fair_started(struct fair *f, struct job *job)

@@ -31,10 +31,10 @@ struct fair {
     unsigned parked_count;
     unsigned early; /* have a place, and wait */
     unsigned waiting, background_running, places, in_a_row;
-    int64_t now_ns;          /* of the last tick */
-    uint64_t penalized;      /* penalties given, ever */
-    int64_t forgiven_ns;     /* penalties given until then count no more */
-    bool penalties;          /* some active tenant has one, or is not trusted */
+    int64_t now_ns;      /* of the last tick */
+    uint64_t penalized;  /* penalties given, ever */
+    int64_t forgiven_ns; /* penalties given until then count no more */
+    bool penalties;      /* some active tenant has one, or is not trusted */
 };
 
 /* On whose account it is in this order. */

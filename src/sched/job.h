@@ -57,13 +57,13 @@ struct job {
     size_t params_len;
     char *url; /* owned: the object of a source that the result becomes; NULL: none */
     int64_t timeout_ms;
-    bool short_timeout; /* shorter than what it would have had: the client's own choice */
-    uint64_t max_rows; /* 0: no limit */
-    uint32_t format; /* enum result_format */
+    bool short_timeout;          /* shorter than what it would have had: the client's own choice */
+    uint64_t max_rows;           /* 0: no limit */
+    uint32_t format;             /* enum result_format */
     uint32_t coding, ipc_coding; /* enum result_coding: of the body; of the buffers inside an Arrow stream */
-    uint64_t max_bytes; /* of the result, as it leaves; 0: no limit */
+    uint64_t max_bytes;          /* of the result, as it leaves; 0: no limit */
     bool big_numbers_as_text;
-    bool profile;      /* the engine is to count what it costs */
+    bool profile;       /* the engine is to count what it costs */
     bool session_reset; /* set when it starts: what the session had before is lost */
     enum job_class class;
     struct tenant *tenant; /* on whose account it runs; a reference; NULL: the server's own */
@@ -74,37 +74,37 @@ struct job {
     uint32_t id; /* never 0; unique among jobs that can still be heard of */
     enum job_state state;
     enum stop_reason stop_reason;
-    struct pool_worker *worker; /* while RUNNING, and DELIVERING until the ring is drained */
+    struct pool_worker *worker;   /* while RUNNING, and DELIVERING until the ring is drained */
     struct pool_worker *early_at; /* it was sent early to that one: while it waits there, and runs without that its turn on the link has come */
     int64_t submitted_ns, started_ns, finished_ns;
     int64_t queue_deadline_ns;
-    int64_t deadline_left_ns;   /* > 0: the deadline is paused while the client is the slow side */
+    int64_t deadline_left_ns; /* > 0: the deadline is paused while the client is the slow side */
     struct job_spool spool;
     bool head_of_result_seen;
-    int64_t first_row_ns;       /* when bytes were first seen in the ring; 0: not yet */
+    int64_t first_row_ns; /* when bytes were first seen in the ring; 0: not yet */
     uint8_t tries;
-    uint64_t version;           /* of the database file that its worker has open; 0: none */
+    uint64_t version; /* of the database file that its worker has open; 0: none */
     /* From LINK_END. */
     uint64_t rows, bytes;
     int64_t exec_us;
-    bool profiled;              /* these three are known */
+    bool profiled; /* these three are known */
     uint64_t rows_scanned, spill_bytes, peak_memory_bytes;
     /* What it cost its worker. */
-    int slot;                   /* which it ran in */
+    int slot;                    /* which it ran in */
     int64_t cpu_from_ns, cpu_us; /* the worker's CPU clock at the start; what it has moved since */
-    int64_t memory_bytes;       /* the most that was seen; 0: nobody looked */
-    int64_t memory_from_bytes;  /* its worker's at the start; 0: its tenant has no such limit */
+    int64_t memory_bytes;        /* the most that was seen; 0: nobody looked */
+    int64_t memory_from_bytes;   /* its worker's at the start; 0: its tenant has no such limit */
     bool truncated;
     uint8_t cache;
     struct error error;
-    struct job *next, *prev; /* the queue's or the running list's */
+    struct job *next, *prev;           /* the queue's or the running list's */
     struct job *fair_next, *fair_prev; /* fair.c's */
     uint8_t fair_line;
-    uint64_t text_key;       /* what lengths.h knows its text by; 0: nothing is known or learnt of it */
-    bool has_place;          /* counted as running there */
-    bool is_here;            /* counted there as waiting or running, by its text */
-    bool on_short_lane;      /* it was started there, */
-    uint8_t taken_for;       /* enum length, with a text of that length */
+    uint64_t text_key;  /* what lengths.h knows its text by; 0: nothing is known or learnt of it */
+    bool has_place;     /* counted as running there */
+    bool is_here;       /* counted there as waiting or running, by its text */
+    bool on_short_lane; /* it was started there, */
+    uint8_t taken_for;  /* enum length, with a text of that length */
 };
 
 struct job *job_new(void);

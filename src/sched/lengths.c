@@ -1,6 +1,6 @@
 #include "sched/lengths.h"
 
-#define LOOKED_AT_BYTES 1024 /* of each end */
+#define LOOKED_AT_BYTES 1024   /* of each end */
 #define BUSY_AT_MOST_US 100000 /* how long a busy machine keeps a quick query */
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo). No secret depends on it: whoever makes two texts collide is wrong about his own queries. */

@@ -12,10 +12,10 @@
 #define LENGTHS_FIRST_US 3000 /* what a fresh process adds to its first query: code and memory that are in no cache yet */
 
 enum length {
-    LENGTH_UNKNOWN,  /* never seen, or forgotten */
-    LENGTH_QUICK,    /* it took LENGTHS_QUICK_US at most, and not twice in a row more than LENGTHS_LONG_US since */
+    LENGTH_UNKNOWN, /* never seen, or forgotten */
+    LENGTH_QUICK,   /* it took LENGTHS_QUICK_US at most, and not twice in a row more than LENGTHS_LONG_US since */
     LENGTH_MIDDLING,
-    LENGTH_LONG,     /* more than LENGTHS_LONG_US the last time */
+    LENGTH_LONG, /* more than LENGTHS_LONG_US the last time */
     LENGTHS
 };
 

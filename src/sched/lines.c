@@ -11,12 +11,9 @@ _Static_assert(LINE_LONG + 1 == TENANT_LINES, "lines");
 static enum line line_of(const struct lengths *lengths, const struct job *job)
 {
     switch (lengths_of(lengths, job->text_key)) {
-    case LENGTH_QUICK:
-        return LINE_QUICK;
-    case LENGTH_LONG:
-        return LINE_LONG;
-    default:
-        return LINE_SHORT;
+    case LENGTH_QUICK: return LINE_QUICK;
+    case LENGTH_LONG: return LINE_LONG;
+    default: return LINE_SHORT;
     }
 }
 

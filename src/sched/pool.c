@@ -86,7 +86,7 @@ void pool_announce_reset(struct pool *p) { p->announce_reset = true; }
 
 void pool_fail_queued(struct pool *p, const struct error *why)
 {
-    for (int class = 0; class < JOB_CLASSES; class++)
+    for (int class = 0; class < JOB_CLASSES; class ++)
         while (p->queue[class].head)
             pool_fail(p, p->queue[class].head, why);
 }

@@ -18,21 +18,21 @@ struct pool_worker {
     bool doomed; /* gets no further job */
     bool served; /* a job, for served_tenant at last */
     uint32_t served_tenant;
-    bool stale;  /* to be replaced when free */
-    bool short_lane; /* a spare: it has no slot, and gets quick queries only (pool_short_lane.c) */
+    bool stale;       /* to be replaced when free */
+    bool short_lane;  /* a spare: it has no slot, and gets quick queries only (pool_short_lane.c) */
     uint64_t version; /* of the database file it has open; 0: none */
-    bool spooled; /* it was sent a descriptor: no further job */
+    bool spooled;     /* it was sent a descriptor: no further job */
     int link_fd;
     struct event *event;
     struct ring ring;
     struct ring_reader reader;
-    struct job *job; /* while BUSY, DRAINING, and LOST in the middle of a job */
+    struct job *job;               /* while BUSY, DRAINING, and LOST in the middle of a job */
     struct job *early[EARLY_MOST]; /* sent before their turn: the worker may take them up next, in this order (pool_early.c) */
     unsigned early_count;
-    uint32_t early_put;            /* orders sent early and not had back, ever */
-    bool muted; /* its link is not listened to: it runs what was ahead, and the result before is not delivered */
+    uint32_t early_put; /* orders sent early and not had back, ever */
+    bool muted;         /* its link is not listened to: it runs what was ahead, and the result before is not delivered */
     uint64_t queries;
-    int64_t cpu_ns; /* its CPU clock when it was last looked at */
+    int64_t cpu_ns;                   /* its CPU clock when it was last looked at */
     int64_t sampled_ns, memory_bytes; /* when somebody looked at its memory, and what it was */
     struct pool *pool;
     struct pool_worker *next; /* in the pool's list */
@@ -51,7 +51,9 @@ struct pool_options {
     bool isolation_by_key; /* a worker that served one tenant is replaced before it serves another */
     bool one_account;      /* all jobs count as one tenant's: the workers of a session, which has one owner. (A tenant has room for the books
                               of one pool only: that of the shared workers.) Only pool_new looks at it. */
-    void (*leaves)(void *ctx, uint32_t worker); /* tells the supervisor that this one will be replaced when its query ends; ctx is replace's; NULL: nobody asks */
+    void (*leaves)(
+        void *ctx,
+        uint32_t worker);          /* tells the supervisor that this one will be replaced when its query ends; ctx is replace's; NULL: nobody asks */
     struct quarantine *quarantine; /* texts that end workers, for all pools of the front; NULL: none */
 };
 

@@ -17,10 +17,10 @@ struct pool {
     void *ctx;
     struct log *log;
     struct pool_worker *workers;
-    struct pool_worker *idle; /* the one that worked last first; never the short lane's */
+    struct pool_worker *idle;       /* the one that worked last first; never the short lane's */
     struct pool_worker *short_lane; /* idle or not; NULL: none that may get jobs */
-    unsigned serving;    /* workers that get jobs, idle or not */
-    unsigned replacing;  /* asked for, so that a tenant gets a worker of its own */
+    unsigned serving;               /* workers that get jobs, idle or not */
+    unsigned replacing;             /* asked for, so that a tenant gets a worker of its own */
     struct fair *fair;
     struct job_list queue[JOB_CLASSES]; /* by arrival */
     struct job_list running;

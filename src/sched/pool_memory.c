@@ -7,10 +7,7 @@
 
 static bool is_limited(const struct job *job) { return job->tenant && job->tenant->limits.memory_bytes > 0; }
 
-void pool_memory_begin(struct job *job)
-{
-    job->memory_from_bytes = is_limited(job) ? resident_bytes(job->worker->pid) : 0;
-}
+void pool_memory_begin(struct job *job) { job->memory_from_bytes = is_limited(job) ? resident_bytes(job->worker->pid) : 0; }
 
 static void look(struct pool *p, struct job *job)
 {

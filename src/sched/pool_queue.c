@@ -29,8 +29,8 @@ bool pool_fits(const struct pool_worker *w, const struct job *job, struct error 
 {
     if (request_bytes(job) <= w->ring.request_bytes)
         return true;
-    error_set(err, ERR_PAYLOAD_TOO_LARGE, "statement and parameters have %zu bytes, the worker has room for %zu",
-              request_bytes(job), w->ring.request_bytes);
+    error_set(err, ERR_PAYLOAD_TOO_LARGE, "statement and parameters have %zu bytes, the worker has room for %zu", request_bytes(job),
+              w->ring.request_bytes);
     err->limit_bytes = (int64_t)w->ring.request_bytes;
     return false;
 }
@@ -183,8 +183,10 @@ static int admit(struct pool *p, struct job *job, struct error *err)
         return 0;
     struct job *victim = fair_victim(p->fair, job);
     struct error full;
-    error_set(&full, ERR_OVERLOADED, victim ? "the queue of %u is full, most of it with this key's: a query of another key took the place"
-                                            : "all workers are busy and the queue of %u is full", fair_waiting(p->fair));
+    error_set(&full, ERR_OVERLOADED,
+              victim ? "the queue of %u is full, most of it with this key's: a query of another key took the place"
+                     : "all workers are busy and the queue of %u is full",
+              fair_waiting(p->fair));
     full.retry_after_s = retry_after_s(p, fair_waiting(p->fair), p->serving);
     if (victim) {
         pool_fail(p, victim, &full);
@@ -259,7 +261,8 @@ void pool_expire_queue(struct pool *p, int64_t now_ns)
         bool own = fair_at_its_limit(p->fair, job);
         long long ms = (long long)p->opts.queue_timeout_ms;
         if (own)
-            error_set(&err, ERR_RATE_LIMITED, "the key %s had as many queries running as it may for the whole queue_timeout of %lld ms", name_of(job), ms);
+            error_set(&err, ERR_RATE_LIMITED, "the key %s had as many queries running as it may for the whole queue_timeout of %lld ms", name_of(job),
+                      ms);
         else
             error_set(&err, ERR_OVERLOADED, "no worker was free within the queue_timeout of %lld ms", ms);
         err.retry_after_s = retry_after_s(p, fair_waiting(p->fair), p->serving);

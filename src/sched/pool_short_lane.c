@@ -37,7 +37,8 @@ static bool is_promising(const struct pool *p, const struct job *job)
     if (job->class != JOB_INTERACTIVE || !fair_has_room(p->fair, job) || !fair_trusts(p->fair, job, clock_now_ns()))
         return false;
     enum length length = fair_length(p->fair, job);
-    return length == LENGTH_QUICK || (length == LENGTH_UNKNOWN && job->text_key && job->sql_len + job->params_len <= SMALL_BYTES && !fair_is_here(p->fair, job));
+    return length == LENGTH_QUICK ||
+           (length == LENGTH_UNKNOWN && job->text_key && job->sql_len + job->params_len <= SMALL_BYTES && !fair_is_here(p->fair, job));
 }
 
 /* With isolation by key: one that has served somebody else is replaced, which the job does not wait for. */

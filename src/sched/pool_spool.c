@@ -68,12 +68,9 @@ bool pool_refresh(struct pool_worker *w)
     struct job *job = w->job;
     uint64_t produced = atomic_load_explicit(&w->ring.shared->produced, memory_order_acquire);
     switch (job->spool.phase) {
-    case SPOOL_NONE: /* first how much, then whose */
-        return pool_early_was_taken(w) || ring_reader_set_limit(&w->reader, produced);
-    case SPOOL_ASKED: /* its counter may be the ring's or the file's: its answer tells which */
-        return true;
-    case SPOOL_ON:
-        break;
+    case SPOOL_NONE: /* first how much, then whose */ return pool_early_was_taken(w) || ring_reader_set_limit(&w->reader, produced);
+    case SPOOL_ASKED: /* its counter may be the ring's or the file's: its answer tells which */ return true;
+    case SPOOL_ON: break;
     }
     return spool_reader_refresh(&job->spool.reader, produced, job->spool.fd);
 }

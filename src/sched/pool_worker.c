@@ -100,10 +100,7 @@ void pool_arm(struct pool *p, const struct pool_worker *w, uint32_t job, int64_t
         eventfd_write(p->nudge_fd, 1);
 }
 
-void pool_pause(struct pool *p, const struct pool_worker *w)
-{
-    atomic_store_explicit(&p->page->cell[w->cell].deadline_ns, 0, memory_order_release);
-}
+void pool_pause(struct pool *p, const struct pool_worker *w) { atomic_store_explicit(&p->page->cell[w->cell].deadline_ns, 0, memory_order_release); }
 
 void pool_disarm(struct pool *p, const struct pool_worker *w)
 {
@@ -241,23 +238,14 @@ void pool_worker_read(struct pool_worker *w)
             return;
         }
         switch ((enum link_type)m.type) {
-        case LINK_DATA:
-            on_data(w, m.data.job);
-            break;
+        case LINK_DATA: on_data(w, m.data.job); break;
         case LINK_END:
             on_end(w, &m.end); /* the last word for now: what comes all the same makes the link readable again */
             return;
-        case LINK_FAIL:
-            on_fail(w, &m.fail);
-            return;
-        case LINK_SPOOLED:
-            pool_on_spooled(w, &m.spooled);
-            break;
-        case LINK_WANT:
-            pool_on_want(w, &m.want);
-            break;
-        default:
-            break;
+        case LINK_FAIL: on_fail(w, &m.fail); return;
+        case LINK_SPOOLED: pool_on_spooled(w, &m.spooled); break;
+        case LINK_WANT: pool_on_want(w, &m.want); break;
+        default: break;
         }
     }
 }

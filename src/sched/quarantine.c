@@ -14,10 +14,10 @@ struct row {
     uint8_t hash[SECRET_HASH_BYTES]; /* SHA-256: nobody makes a text that is taken for another's */
     uint32_t tenant;
     unsigned strikes;
-    bool crashed;          /* one of them was a crash */
-    int64_t killed_at_ms;  /* the longest timeout under which it was killed */
-    int64_t last_ns;       /* the last strike */
-    int64_t until_ns;      /* refused; 0: not */
+    bool crashed;         /* one of them was a crash */
+    int64_t killed_at_ms; /* the longest timeout under which it was killed */
+    int64_t last_ns;      /* the last strike */
+    int64_t until_ns;     /* refused; 0: not */
 };
 
 struct quarantine {
@@ -154,9 +154,9 @@ int quarantine_check(struct quarantine *q, uint32_t tenant, const char *sql, siz
         return 0;
     int64_t left_s = (r->until_ns - now_ns) / (1000 * NS_PER_MS) + 1;
     error_set(err, ERR_FORBIDDEN, "this statement is in quarantine for %lld s: %s", (long long)left_s,
-              r == all       ? "it crashed workers of more than one key"
-              : r->crashed   ? "it crashed a worker, or had to be killed, more than once"
-                             : "it had to be killed at its timeout more than once; a longer timeout may be tried");
+              r == all     ? "it crashed workers of more than one key"
+              : r->crashed ? "it crashed a worker, or had to be killed, more than once"
+                           : "it had to be killed at its timeout more than once; a longer timeout may be tried");
     snprintf(err->what, sizeof err->what, QUARANTINE_WHAT);
     err->retry_after_s = left_s > INT32_MAX ? INT32_MAX : (int)left_s;
     q->refusals++;

@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUARANTINE_WHAT "quarantine" /* error.what */
-#define QUARANTINE_ROWS 1024         /* pairs of text and tenant that are remembered */
-#define QUARANTINE_ROWS_OF_ONE 64    /* of one tenant */
+#define QUARANTINE_WHAT "quarantine"          /* error.what */
+#define QUARANTINE_ROWS 1024                  /* pairs of text and tenant that are remembered */
+#define QUARANTINE_ROWS_OF_ONE 64             /* of one tenant */
 #define QUARANTINE_MEMORY_MS (60 * 60 * 1000) /* a strike counts so long, and longer when the time of refusal is longer */
 
 enum strike { STRIKE_CRASH, STRIKE_TIMEOUT };
@@ -40,8 +40,8 @@ int quarantine_check(struct quarantine *q, uint32_t tenant, const char *sql, siz
 void quarantine_hash_text(const char *sql, size_t len, char ret[QUARANTINE_HASH_BYTES]);
 
 struct quarantine_figures {
-    unsigned refused;      /* texts that are refused to somebody now */
-    uint64_t strikes[2];   /* by enum strike, since the start */
-    uint64_t refusals;     /* queries refused */
+    unsigned refused;    /* texts that are refused to somebody now */
+    uint64_t strikes[2]; /* by enum strike, since the start */
+    uint64_t refusals;   /* queries refused */
 };
 struct quarantine_figures quarantine_figures(struct quarantine *q, int64_t now_ns);

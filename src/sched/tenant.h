@@ -27,32 +27,32 @@ struct job;
 struct tenant_turns {
     struct {
         struct {
-            struct job *head, *tail;    /* oldest first */
-        } line[TENANT_LINES];           /* its jobs of this class that wait: those whose text is known to be quick, those that may be short, and
+            struct job *head, *tail; /* oldest first */
+        } line[TENANT_LINES];        /* its jobs of this class that wait: those whose text is known to be quick, those that may be short, and
                                            those whose text is known to take long */
-        unsigned quick_in_a_row;        /* quick ones that went first while others waited */
-        unsigned short_in_a_row;        /* short ones that went first while a long one waited */
+        unsigned quick_in_a_row;     /* quick ones that went first while others waited */
+        unsigned short_in_a_row;     /* short ones that went first while a long one waited */
         unsigned count;
     } waiting[TENANT_CLASSES];
     struct {
-        int level;                      /* the list of tenants it is on; -1: none */
-        struct tenant *prev, *next;     /* there */
+        int level;                  /* the list of tenants it is on; -1: none */
+        struct tenant *prev, *next; /* there */
     } listed[TENANT_LISTS];
     unsigned running;
-    unsigned early;                     /* of those: sent to a worker that is busy still, they count as waiting */
+    unsigned early;                           /* of those: sent to a worker that is busy still, they count as waiting */
     int64_t unknown_until_ns, quick_until_ns; /* until then it gets to the short lane with no unknown text, with none at all: it held it for long */
     bool parked;
     struct tenant *next_parked;
-    bool active;                        /* something waits or runs */
+    bool active; /* something waits or runs */
     struct tenant *prev_active, *next_active;
     int64_t penalty_until_ns, penalty_given_ns; /* the last one */
 };
 
 struct tenant {
-    uint32_t id;  /* never 0, never used again in this process's life */
+    uint32_t id; /* never 0, never used again in this process's life */
     unsigned refs;
     char name[TENANT_NAME_BYTES]; /* the key's; "" without keys */
-    bool revoked; /* its key is gone or has expired: nothing of it may go on */
+    bool revoked;                 /* its key is gone or has expired: nothing of it may go on */
     struct tenant_limits limits;
     struct rate rate;
     struct tenant_turns turns;

@@ -18,7 +18,7 @@ struct session {
     int64_t created_ns, created_ms; /* ms: wall clock */
     int64_t expires_ns, expires_ms;
     int64_t idle_timeout_ms;
-    int64_t used_ns;      /* its last query's end, or its birth */
+    int64_t used_ns; /* its last query's end, or its birth */
     uint64_t queries, resets;
     bool started;         /* it has had its worker */
     bool broken;          /* the last attempt to get one failed: the next query tries again */

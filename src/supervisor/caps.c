@@ -78,9 +78,8 @@ int worker_cap_make(struct caps *c, uint32_t id, const struct cap_sizes *sizes, 
     cap.memory_bytes = c->memory == CAP_BY_NOTHING ? 0 : sizes->memory_bytes;
     cap.cpus = bites(c, sizes->cpus) && c->memory != CAP_BY_NOTHING ? sizes->cpus : 0;
     bool group_of_memory = c->memory == CAP_BY_GROUP, group_of_cpu = cap.cpus > 0 && c->groups.cpu != CGROUP_TREES;
-    struct group_limits limits = {.memory_bytes = group_of_memory ? cap.memory_bytes : 0,
-                                  .cpus = group_of_cpu ? cap.cpus : 0,
-                                  .tasks = TASKS_BESIDE + c->cores};
+    struct group_limits limits = {
+        .memory_bytes = group_of_memory ? cap.memory_bytes : 0, .cpus = group_of_cpu ? cap.cpus : 0, .tasks = TASKS_BESIDE + c->cores};
     if ((group_of_memory || group_of_cpu) && group_make(&c->groups, id, &limits, &cap.group) < 0)
         return -1;
     *ret = cap;

@@ -12,30 +12,30 @@
 #define CAP_LOOK_MS 10
 
 enum cap_means {
-    CAP_BY_NOTHING,  /* a sanitizer's build */
+    CAP_BY_NOTHING, /* a sanitizer's build */
     CAP_BY_GROUP,
-    CAP_BY_WATCHDOG  /* memory: RLIMIT_DATA, and a look at /proc every CAP_LOOK_MS */
+    CAP_BY_WATCHDOG /* memory: RLIMIT_DATA, and a look at /proc every CAP_LOOK_MS */
 };
 
 struct caps {
     struct groups groups;
     enum cap_means memory;
-    int cores;        /* that we may run on */
+    int cores; /* that we may run on */
 };
 
 /* One worker's. Zeroed but for CAP_NONE's descriptors it is none. */
 struct worker_cap {
     int64_t memory_bytes, cpus; /* 0: no cap */
     struct group group;
-    int statm_fd, status_fd;    /* the watchdog's; -1 */
+    int statm_fd, status_fd; /* the watchdog's; -1 */
     unsigned looks;
 };
 #define WORKER_CAP_NONE ((struct worker_cap){.group = {.procs_fd = {-1, -1, -1}}, .statm_fd = -1, .status_fd = -1})
 
 enum cap_death {
     CAP_NOT_THE_CAUSE,
-    CAP_THE_CAUSE,      /* the worker's own cap */
-    CAP_OF_OTHERS       /* the container's or the machine's memory ran out, and the kernel chose this worker */
+    CAP_THE_CAUSE, /* the worker's own cap */
+    CAP_OF_OTHERS  /* the container's or the machine's memory ran out, and the kernel chose this worker */
 };
 
 /* Chooses the means. `cfg` has no `auto` any more. *c is usable in any case. */

@@ -14,7 +14,7 @@ struct child {
 
 /* How a child ended. */
 struct child_end {
-    int signal;    /* 0: it exited */
+    int signal; /* 0: it exited */
     int exit_code;
 };
 
@@ -23,14 +23,15 @@ struct child_spec {
     const char *const *argv; /* NULL-terminated */
     const int *fds;          /* become 3, 4, ... in the child; all others above are closed */
     int fd_count;
-    int output_fd;           /* becomes 1 and 2; -1: 1 is /dev/null, 2 is kept. 0 is always /dev/null */
-    int nice;                /* added to the niceness */
-    const int *group_fds;    /* cgroup.procs of control groups that it goes into before the exec; -1: none */
+    int output_fd;        /* becomes 1 and 2; -1: 1 is /dev/null, 2 is kept. 0 is always /dev/null */
+    int nice;             /* added to the niceness */
+    const int *group_fds; /* cgroup.procs of control groups that it goes into before the exec; -1: none */
     int group_count;
-    int first_core, cores;   /* of those we may run on, it may use so many from the first one on, round; cores 0: all */
-    const int *failure_fd;   /* a pipe: what fails in the child before the exec is written there, as "F" and why, and nobody waits for it (going into a control group
+    int first_core, cores; /* of those we may run on, it may use so many from the first one on, round; cores 0: all */
+    const int *
+        failure_fd; /* a pipe: what fails in the child before the exec is written there, as "F" and why, and nobody waits for it (going into a control group
                                 takes 10 ms, when the kernel has to wait for all cores); NULL: child_spawn waits for the exec */
-    int64_t slice_ns;        /* core/slice.h; 0: the scheduler's own */
+    int64_t slice_ns; /* core/slice.h; 0: the scheduler's own */
 };
 
 /* fork() for a child that execs, or soon ends by itself: there with signals of its own, at their default actions, and in a process group of its own.

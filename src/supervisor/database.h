@@ -12,14 +12,14 @@ struct worker;
 struct database {
     /* An epoch is the file as it was found at one moment, or was to be opened again. Workers carry the one they were started in. */
     unsigned epoch;
-    uint64_t version;         /* of the file at that epoch (publish/identity.h) */
-    unsigned proven;          /* the newest epoch of which a worker became ready; 0: none yet */
+    uint64_t version; /* of the file at that epoch (publish/identity.h) */
+    unsigned proven;  /* the newest epoch of which a worker became ready; 0: none yet */
     uint64_t proven_version;
-    bool swapping;            /* there are workers of an older epoch than the file's */
+    bool swapping; /* there are workers of an older epoch than the file's */
     int64_t swap_began_ns;
-    uint32_t reload;          /* the front's last request to open it again; 0: none waits for an answer */
-    bool paused;              /* somebody needs the file for itself: no worker may have it */
-    char refused[512];        /* why the file that is there can't be opened, while another version is served; "" */
+    uint32_t reload;   /* the front's last request to open it again; 0: none waits for an answer */
+    bool paused;       /* somebody needs the file for itself: no worker may have it */
+    char refused[512]; /* why the file that is there can't be opened, while another version is served; "" */
 
     struct control_database told; /* what the front knows */
 

@@ -58,8 +58,7 @@ static enum death_reason reason_of(const struct worker *w, const struct child_en
         *ret_limit_bytes = w->reason == DEATH_MEMORY ? w->cap.memory_bytes : cap_watch_scratch_bytes(w);
         return w->reason;
     }
-    bool ours = w->doomed && ((end->signal == SIGTERM && w->ladder.stage >= STOP_TERM) ||
-                              (end->signal == SIGKILL && w->ladder.stage == STOP_KILL) ||
+    bool ours = w->doomed && ((end->signal == SIGTERM && w->ladder.stage >= STOP_TERM) || (end->signal == SIGKILL && w->ladder.stage == STOP_KILL) ||
                               (end->signal == 0 && w->reason != DEATH_LINK));
     /* The front has a worker killed whose link has ended: also one that the kernel killed for memory, when we hear of its death only after that. */
     if (ours && w->reason != DEATH_LINK)
@@ -87,8 +86,8 @@ static void obituary(struct worker *w, enum death_reason reason, int64_t limit_b
     bool expected = reason == DEATH_RETIRED;
     log_event(&s->log, expected ? LOG_DEBUG : LOG_WARN, "worker_death", LOG_I("worker", w->id), LOG_I("pid", w->ends.child.pid),
               LOG_I("slot", w->slot), LOG_S("reason", death_reason_text(reason)), LOG_S("signal", signal_text(end->signal)),
-              LOG_I("signal_number", end->signal), LOG_I("exit_code", end->exit_code),
-              LOG_S("stopped_by", stop_stage_text(ended_by(w, reason))), LOG_I("limit_bytes", limit_bytes), LOG_S("last_words", w->words));
+              LOG_I("signal_number", end->signal), LOG_I("exit_code", end->exit_code), LOG_S("stopped_by", stop_stage_text(ended_by(w, reason))),
+              LOG_I("limit_bytes", limit_bytes), LOG_S("last_words", w->words));
     atomic_fetch_add(&s->page->deaths[reason], 1);
     if (reason == DEATH_TIMEOUT || reason == DEATH_CANCEL)
         atomic_fetch_add(&s->page->stops[w->ladder.stage], 1);
@@ -119,8 +118,13 @@ void deaths_pid_ready(evutil_socket_t fd, short what, void *arg)
     if (w->slot >= 0 && s->slot[w->slot] == w)
         s->slot[w->slot] = NULL;
     if (told) {
-        struct control_died m = {.type = CONTROL_DIED, .worker = w->id, .reason = reason, .stage = ended_by(w, reason),
-                                 .signal = end.signal, .exit_code = end.exit_code, .limit_bytes = limit_bytes};
+        struct control_died m = {.type = CONTROL_DIED,
+                                 .worker = w->id,
+                                 .reason = reason,
+                                 .stage = ended_by(w, reason),
+                                 .signal = end.signal,
+                                 .exit_code = end.exit_code,
+                                 .limit_bytes = limit_bytes};
         (void)front_send(s, &m, NULL, 0);
     }
     if (let_go)

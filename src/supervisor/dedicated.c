@@ -217,7 +217,8 @@ void dedicated_want(struct supervisor *s, const struct control_want *m)
     if (ok == 0 && s->dedicated_max == 0 && m->kind != WORKER_KIND_WRITER)
         ok = error_forbid(&err, "session", "sessions and sources are off ([session] max is 0)");
     if (ok == 0 && (open >= WANTS_MAX || s->draining))
-        ok = error_set(&err, s->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED, s->draining ? "the server is shutting down" : "too many requests wait for a worker of their own");
+        ok = error_set(&err, s->draining ? ERR_UNAVAILABLE : ERR_OVERLOADED,
+                       s->draining ? "the server is shutting down" : "too many requests wait for a worker of their own");
     if (ok < 0) {
         err.retry_after_s = err.code == ERR_OVERLOADED;
         answer_failed(s, m->want, &err);

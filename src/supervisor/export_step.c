@@ -119,10 +119,7 @@ static pid_t fork_step(struct export_step *ret, int *reply)
 }
 
 static void answer(int reply, const struct error *err, const int *fds, int count) __attribute__((noreturn));
-static void answer(int reply, const struct error *err, const int *fds, int count)
-{
-    _exit(fd_send(reply, err, sizeof *err, fds, count) < 0);
-}
+static void answer(int reply, const struct error *err, const int *fds, int count) { _exit(fd_send(reply, err, sizeof *err, fds, count) < 0); }
 
 int export_step_open(const struct source *src, const char *path, struct export_step *ret)
 {

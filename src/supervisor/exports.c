@@ -16,7 +16,8 @@
 #define NAME_S 30
 #define RETRY_S 5
 
-struct export {
+struct export
+{
     struct supervisor *s;
     uint32_t id;             /* 0: nobody wants it any more */
     bool naming;             /* else, with a step: opening */
@@ -115,8 +116,9 @@ static void too_late(evutil_socket_t fd, short what, void *arg)
     /* A process that waits for a disk may not be killed at once, or ever: the client hears of it now. */
     if (e->id) {
         struct error err;
-        error_set(&err, ERR_UNAVAILABLE, e->naming ? "the destination's directory does not answer; whether the export got its name there is not known"
-                                                   : "the destination's directory does not answer");
+        error_set(&err, ERR_UNAVAILABLE,
+                  e->naming ? "the destination's directory does not answer; whether the export got its name there is not known"
+                            : "the destination's directory does not answer");
         tell(e->s, e->id, &err);
         e->id = 0;
     }

@@ -112,9 +112,7 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
             return;
         }
         switch ((enum control_type)m.type) {
-        case CONTROL_FENCED:
-            jail_front_up(s, m.layers.text);
-            break;
+        case CONTROL_FENCED: jail_front_up(s, m.layers.text); break;
         case CONTROL_UP:
             s->front.up = true;
             database_tell(s, true);
@@ -125,38 +123,21 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
                 return;
             on_replace(s, &m.replace);
             break;
-        case CONTROL_LEAVES:
-            short_lane_worker_leaves(s, m.replace.worker);
-            break;
-        case CONTROL_RELOAD:
-            database_reload(s, m.plain.flags);
-            break;
-        case CONTROL_WANT:
-            dedicated_want(s, &m.want);
-            break;
-        case CONTROL_UNWANT:
-            dedicated_unwant(s, m.unwant.want);
-            break;
-        case CONTROL_COMMIT:
-            write_path_commit(s, m.plain.flags);
-            break;
-        case CONTROL_EXPORT:
-            exports_open(s, &m.export);
-            break;
-        case CONTROL_EXPORT_COMMIT:
-            exports_commit(s, m.plain.flags);
-            break;
-        case CONTROL_EXPORT_DROP:
-            exports_drop(s, m.plain.flags);
-            break;
+        case CONTROL_LEAVES: short_lane_worker_leaves(s, m.replace.worker); break;
+        case CONTROL_RELOAD: database_reload(s, m.plain.flags); break;
+        case CONTROL_WANT: dedicated_want(s, &m.want); break;
+        case CONTROL_UNWANT: dedicated_unwant(s, m.unwant.want); break;
+        case CONTROL_COMMIT: write_path_commit(s, m.plain.flags); break;
+        case CONTROL_EXPORT: exports_open(s, &m.export); break;
+        case CONTROL_EXPORT_COMMIT: exports_commit(s, m.plain.flags); break;
+        case CONTROL_EXPORT_DROP: exports_drop(s, m.plain.flags); break;
         case CONTROL_DRAINED:
             if (s->draining)
                 supervisor_kill_all(s);
             else
                 front_misbehaved(s, "drained, though not asked to");
             return;
-        default:
-            break;
+        default: break;
         }
     }
 }
@@ -210,7 +191,8 @@ static int exec_front(struct supervisor *s, int control_fd)
     snprintf(listeners, sizeof listeners, "%d", s->listen_count);
     snprintf(uid, sizeof uid, "%u", (unsigned)users_of_front(&s->users));
     const char *argv[] = {"bulkhead", "front-process", parent, listeners, uid, NULL};
-    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd, s->keys.fd, s->tls_fd, s->spool_fd};
+    int fds[FRONT_FD_LISTEN - FRONT_FD_CONTROL + LISTENERS_MAX] = {control_fd, s->page_fd, s->nudge_fd, s->config_fd,
+                                                                   s->keys.fd, s->tls_fd,  s->spool_fd};
     int n = FRONT_FD_LISTEN - FRONT_FD_CONTROL;
     for (int i = 0; i < s->listen_count; i++)
         fds[n++] = s->listen_fds[i];

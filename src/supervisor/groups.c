@@ -58,7 +58,8 @@ static int limit_cpus(enum cgroup_tree tree, const char *directory, int64_t cpus
         snprintf(text, sizeof text, "%" PRId64 " %d", cpus * PERIOD_US, PERIOD_US);
         if (group_put(directory, "cpu.max", text) < 0)
             return -1;
-    } else if (group_put_number(directory, "cpu.cfs_period_us", PERIOD_US) < 0 || group_put_number(directory, "cpu.cfs_quota_us", cpus * PERIOD_US) < 0) {
+    } else if (group_put_number(directory, "cpu.cfs_period_us", PERIOD_US) < 0 ||
+               group_put_number(directory, "cpu.cfs_quota_us", cpus * PERIOD_US) < 0) {
         return -1;
     }
     if (group_get_number(directory, tree == CGROUP_V2 ? "cpu.max" : "cpu.cfs_quota_us", NULL) == cpus * PERIOD_US)

@@ -20,31 +20,31 @@ struct group_tree {
 
 struct groups {
     struct group_tree tree[CGROUP_TREES];
-    enum cgroup_tree memory, cpu;      /* where that is limited; CGROUP_TREES: nowhere */
-    bool tasks;                        /* version 2 counts tasks too */
-    bool no_swap;                      /* swap is limited as well */
-    char why[GROUPS_WHY_BYTES];        /* memory is limited nowhere: why */
+    enum cgroup_tree memory, cpu; /* where that is limited; CGROUP_TREES: nowhere */
+    bool tasks;                   /* version 2 counts tasks too */
+    bool no_swap;                 /* swap is limited as well */
+    char why[GROUPS_WHY_BYTES];   /* memory is limited nowhere: why */
     char cpu_why[GROUPS_WHY_BYTES];
     uint32_t lingering[GROUPS_LINGERING]; /* dead workers' groups that could not be removed yet; 0: none */
 };
 
 /* One worker's. */
 struct group {
-    uint32_t id;                  /* 0: it has none */
-    int procs_fd[CGROUP_TREES];   /* open while the worker is started: a process that writes 0 goes in; -1: none */
+    uint32_t id;                /* 0: it has none */
+    int procs_fd[CGROUP_TREES]; /* open while the worker is started: a process that writes 0 goes in; -1: none */
 };
 #define GROUP_NONE ((struct group){.procs_fd = {-1, -1, -1}})
 
 struct group_limits {
-    int64_t memory_bytes;  /* 0: no limit */
-    int64_t cpus;          /* cores; 0: no limit */
+    int64_t memory_bytes; /* 0: no limit */
+    int64_t cpus;         /* cores; 0: no limit */
     int64_t tasks;
 };
 
 enum group_death {
     GROUP_NOT_FOR_MEMORY,
-    GROUP_OVER_ITS_LIMIT,  /* the kernel killed it for memory, after it had run into its own limit */
-    GROUP_OUT_OF_MEMORY    /* the kernel killed it for memory: a group's around it, or the machine's, ran out */
+    GROUP_OVER_ITS_LIMIT, /* the kernel killed it for memory, after it had run into its own limit */
+    GROUP_OUT_OF_MEMORY   /* the kernel killed it for memory: a group's around it, or the machine's, ran out */
 };
 
 /* Looks for trees that can be used and tries each: a group is made, limited, and the limit read back. What killed servers left is removed.

@@ -23,8 +23,7 @@ void ladder_step(struct ladder *l, const struct child *c, const struct ladder_gr
         l->stage = STOP_KILL;
         l->next_ns = 0;
         break;
-    default:
-        break;
+    default: break;
     }
 }
 

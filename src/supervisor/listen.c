@@ -19,8 +19,7 @@
 static bool split(const char *listen, char host[256], char port[8])
 {
     const char *colon = strrchr(listen, ':');
-    if (!colon || strlen(colon + 1) == 0 || strlen(colon + 1) > 5 || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-        atoi(colon + 1) > 65535)
+    if (!colon || strlen(colon + 1) == 0 || strlen(colon + 1) > 5 || strspn(colon + 1, "0123456789") != strlen(colon + 1) || atoi(colon + 1) > 65535)
         return false;
     size_t len = (size_t)(colon - listen);
     const char *from = listen;
@@ -75,8 +74,7 @@ static int open_unix(struct supervisor *s, const char *path, struct error *err)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     if (path[0] != '/' || strlen(path) >= sizeof sa.sun_path)
-        return error_set(err, ERR_BAD_REQUEST, "server.listen: unix:%s must be an absolute path of at most %zu bytes", path,
-                         sizeof sa.sun_path - 1);
+        return error_set(err, ERR_BAD_REQUEST, "server.listen: unix:%s must be an absolute path of at most %zu bytes", path, sizeof sa.sun_path - 1);
     strcpy(sa.sun_path, path);
     auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int r = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&sa, sizeof sa);
@@ -141,7 +139,8 @@ static int open_tcp(struct supervisor *s, const char *listen_text, struct error 
     freeaddrinfo(list);
     if (r < 0 || listen(fd, BACKLOG) < 0)
         return error_set(err, ERR_UNAVAILABLE, "cannot listen on %s: %s%s", listen_text, strerror(errno),
-                         errno == EADDRINUSE ? " by another program: end that, or give --listen (server.listen) another port; 0 takes a free one" : "");
+                         errno == EADDRINUSE ? " by another program: end that, or give --listen (server.listen) another port; 0 takes a free one"
+                                             : "");
     note_address(s, fd);
     s->listen_fds[s->listen_count++] = take_fd(&fd);
     return 0;

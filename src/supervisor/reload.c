@@ -52,10 +52,10 @@ static int resolve(struct config *cfg, struct error *err)
  * is as it was. */
 static void exchange_restart_keys(struct config *new, struct config *old)
 {
-    static const size_t bytes[] = {[CONFIG_DURATION] = sizeof(CONFIG_CTYPE_DURATION), [CONFIG_SIZE] = sizeof(CONFIG_CTYPE_SIZE),
-                                   [CONFIG_INT] = sizeof(CONFIG_CTYPE_INT),           [CONFIG_BOOL] = sizeof(CONFIG_CTYPE_BOOL),
-                                   [CONFIG_TEXT] = sizeof(CONFIG_CTYPE_TEXT),         [CONFIG_LIST] = sizeof(CONFIG_CTYPE_LIST),
-                                   [CONFIG_ENUM] = sizeof(CONFIG_CTYPE_ENUM)};
+    static const size_t bytes[] = {
+        [CONFIG_DURATION] = sizeof(CONFIG_CTYPE_DURATION), [CONFIG_SIZE] = sizeof(CONFIG_CTYPE_SIZE), [CONFIG_INT] = sizeof(CONFIG_CTYPE_INT),
+        [CONFIG_BOOL] = sizeof(CONFIG_CTYPE_BOOL),         [CONFIG_TEXT] = sizeof(CONFIG_CTYPE_TEXT), [CONFIG_LIST] = sizeof(CONFIG_CTYPE_LIST),
+        [CONFIG_ENUM] = sizeof(CONFIG_CTYPE_ENUM)};
     size_t count;
     const struct config_key *keys = config_keys(&count);
     for (size_t i = 0; i < count; i++) {

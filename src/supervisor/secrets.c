@@ -58,8 +58,8 @@ static int read_grant(const struct config_source *c, struct grant *g, struct err
     if (source_read(c, &s, err) < 0)
         return -1;
     memcpy(g->name, s.name, sizeof g->name);
-    if (read_secret(&s, "password_file", s.password_file, g->password, err) < 0 || read_secret(&s, "key_id_file", s.key_id_file, g->key_id, err) < 0 ||
-        read_secret(&s, "secret_file", s.secret_file, g->secret, err) < 0)
+    if (read_secret(&s, "password_file", s.password_file, g->password, err) < 0 ||
+        read_secret(&s, "key_id_file", s.key_id_file, g->key_id, err) < 0 || read_secret(&s, "secret_file", s.secret_file, g->secret, err) < 0)
         return -1;
     return 0;
 }

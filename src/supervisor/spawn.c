@@ -76,9 +76,19 @@ static int exec_worker(const struct worker_plan *plan, uint32_t id, const int fd
         reads++;
     const char **argv = calloc(reads + WORKER_ARGUMENTS + 2, sizeof *argv);
     CHECK(argv);
-    const char *const first[] = {"bulkhead-worker", id_text, parent, request, plan->scratch_directory, uid, data,
+    const char *const first[] = {"bulkhead-worker",
+                                 id_text,
+                                 parent,
+                                 request,
+                                 plan->scratch_directory,
+                                 uid,
+                                 data,
                                  plan->verified ? plan->verified : "",
-                                 plan->write_mode ? "write" : plan->verify ? "verify" : plan->probe ? "probe" : plan->dedicated ? "dedicated" : "pool"};
+                                 plan->write_mode  ? "write"
+                                 : plan->verify    ? "verify"
+                                 : plan->probe     ? "probe"
+                                 : plan->dedicated ? "dedicated"
+                                                   : "pool"};
     for (; n < sizeof first / sizeof first[0]; n++)
         argv[n] = first[n];
     if (plan->write_mode) {
@@ -111,8 +121,8 @@ int worker_spawn(const struct worker_plan *plan, uint32_t id, struct worker_ends
     int link[2] = {-1, -1}, status[2] = {-1, -1}, out[2] = {-1, -1}, r = -1;
     e.region_fd = ring_create(plan->request_bytes);
     int grants_fd = grants_pipe(plan);
-    if (e.region_fd >= 0 && grants_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 &&
-        pipe2(status, O_CLOEXEC) == 0 && (plan->share_stderr || pipe2(out, O_CLOEXEC) == 0)) {
+    if (e.region_fd >= 0 && grants_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) == 0 && pipe2(status, O_CLOEXEC) == 0 &&
+        (plan->share_stderr || pipe2(out, O_CLOEXEC) == 0)) {
         /* A worker without a broker has the (then useless) end of the grants in its place. */
         int fds[] = {link[1], e.region_fd, status[1], plan->config_fd, grants_fd, plan->broker_fd >= 0 ? plan->broker_fd : grants_fd};
         r = exec_worker(plan, id, fds, out[1], &e.child);

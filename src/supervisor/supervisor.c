@@ -50,15 +50,15 @@ void supervisor_announce(struct supervisor *s)
     s->announced = true;
     workers_fill(s); /* now for the spares, and the warm ones */
     verifier_look(s);
-    printf("bulkhead ready http=%s workers=%u database=%s\n", s->address, ready,
-           s->cfg->database.path[0] ? s->cfg->database.path : ":memory:");
+    printf("bulkhead ready http=%s workers=%u database=%s\n", s->address, ready, s->cfg->database.path[0] ? s->cfg->database.path : ":memory:");
     fflush(stdout);
     log_event(&s->log, LOG_INFO, "ready", LOG_S("http", s->address), LOG_I("workers", ready), LOG_S("database", s->cfg->database.path));
 }
 
 void supervisor_maybe_end(struct supervisor *s)
 {
-    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0 && s->verifier.ends.child.pidfd < 0 && write_path_is_over(s))
+    if (s->killing && !s->workers && s->front.child.pidfd < 0 && s->broker.child.pidfd < 0 && s->verifier.ends.child.pidfd < 0 &&
+        write_path_is_over(s))
         event_base_loopbreak(s->base);
 }
 
@@ -199,10 +199,7 @@ static int resolve_sizes(struct supervisor *s, struct error *err)
 }
 
 /* What this build can't protect yet is refused, not ignored. */
-int supervisor_refuse_unprotected(const struct config *c, struct error *err)
-{
-    return layers_check_names(&c->sandbox.require, err);
-}
+int supervisor_refuse_unprotected(const struct config *c, struct error *err) { return layers_check_names(&c->sandbox.require, err); }
 
 static int check_sources(const struct supervisor *s, struct error *err)
 {
@@ -253,7 +250,15 @@ static void clean_up(struct supervisor *s)
 
 int supervisor_run(const struct supervisor_options *opts)
 {
-    struct supervisor s = {.cfg = opts->config, .opts = opts, .page_fd = -1, .nudge_fd = -1, .config_fd = -1, .scratch = SCRATCH_NONE, .spool = SCRATCH_NONE, .spool_fd = -1, .caps = {.groups = {.memory = CGROUP_TREES, .cpu = CGROUP_TREES}}};
+    struct supervisor s = {.cfg = opts->config,
+                           .opts = opts,
+                           .page_fd = -1,
+                           .nudge_fd = -1,
+                           .config_fd = -1,
+                           .scratch = SCRATCH_NONE,
+                           .spool = SCRATCH_NONE,
+                           .spool_fd = -1,
+                           .caps = {.groups = {.memory = CGROUP_TREES, .cpu = CGROUP_TREES}}};
     s.keys.fd = s.tls_fd = -1;
     s.front.child = s.broker.child = CHILD_NONE;
     s.broker.control_fd = -1;

@@ -5,9 +5,9 @@
 struct config;
 
 struct supervisor_options {
-    struct config *config;    /* the supervisor's from now on */
-    const char *config_file;  /* for SIGHUP; NULL: none */
-    const char *const *sets;  /* for SIGHUP; NULL-terminated, outlive the supervisor */
+    struct config *config;   /* the supervisor's from now on */
+    const char *config_file; /* for SIGHUP; NULL: none */
+    const char *const *sets; /* for SIGHUP; NULL-terminated, outlive the supervisor */
 };
 
 /* Serves until it is told to end. Returns the process's exit code: 0 ended as told, 1 failed, 2 the configuration can't be served. */

@@ -30,37 +30,37 @@ struct worker {
     struct worker_ends ends; /* link and region until it is assigned to the front */
     struct event *pid_event, *status_event, *log_event;
     enum worker_state state;
-    int slot;                /* -1: none */
-    unsigned generation;     /* of the configuration it was started with */
-    unsigned epoch;          /* of the database file (database.h) */
-    uint64_t version;        /* of it (publish/identity.h) */
-    bool written;            /* a writer: it says that its file is written, closed and verified */
-    bool retiring;           /* the front was told to let it go when it is free */
-    bool short_lane;         /* a spare that the front has, for quick queries (short_lane.c) */
-    bool leaves;             /* the front will have it replaced when its query ends */
+    int slot;            /* -1: none */
+    unsigned generation; /* of the configuration it was started with */
+    unsigned epoch;      /* of the database file (database.h) */
+    uint64_t version;    /* of it (publish/identity.h) */
+    bool written;        /* a writer: it says that its file is written, closed and verified */
+    bool retiring;       /* the front was told to let it go when it is free */
+    bool short_lane;     /* a spare that the front has, for quick queries (short_lane.c) */
+    bool leaves;         /* the front will have it replaced when its query ends */
     struct ladder ladder;
-    int64_t job_seen_ns;     /* when ladder.job was first seen */
+    int64_t job_seen_ns; /* when ladder.job was first seen */
     bool doomed;
-    enum death_reason reason; /* why it was doomed */
-    enum worker_kind kind;    /* POOL, or SOURCES until it is assigned to a session */
+    enum death_reason reason;   /* why it was doomed */
+    enum worker_kind kind;      /* POOL, or SOURCES until it is assigned to a session */
     char set[SOURCE_SET_BYTES]; /* its sources */
-    int broker_fd;            /* the broker's end of its channel, kept for a new broker; -1: it needs no network */
-    struct want *want;        /* whom it is started for; NULL: the pool, or to be kept warm */
+    int broker_fd;              /* the broker's end of its channel, kept for a new broker; -1: it needs no network */
+    struct want *want;          /* whom it is started for; NULL: the pool, or to be kept warm */
     int64_t started_ns;
-    char scratch[4096];      /* "" for none */
+    char scratch[4096]; /* "" for none */
     struct worker_cap cap;
     int64_t ran_ns;          /* its CPU time when its scratch directory was looked at */
     char words[WORDS_BYTES]; /* the last line it printed */
     int64_t words_since_ns;  /* the second in which they are counted */
     unsigned words_count;
-    bool words_held;         /* it prints too much: nobody reads until the second is over */
+    bool words_held; /* it prints too much: nobody reads until the second is over */
 };
 
 /* The front asked for a worker of its own. In the order of asking; gone when it is answered. */
 struct want {
     uint32_t id;
     enum worker_kind kind;
-    bool writes;           /* a writer: it has looked, and needs a copy to write to */
+    bool writes; /* a writer: it has looked, and needs a copy to write to */
     char set[SOURCE_SET_BYTES];
     struct worker *worker; /* that starts for it */
     struct want *next;
@@ -83,15 +83,15 @@ struct front_child {
     int control_fd;
     bool up;
     int64_t started_ns;
-    unsigned replaces;         /* it asked for since */
+    unsigned replaces; /* it asked for since */
     int64_t replaces_since_ns;
     struct backoff backoff;
 };
 
 /* The key file's text as the front gets it. */
 struct key_source {
-    int fd;            /* sealed; empty without a key file; -1 before key_source_open */
-    struct stat seen;  /* of the file that was looked at last */
+    int fd;           /* sealed; empty without a key file; -1 before key_source_open */
+    struct stat seen; /* of the file that was looked at last */
     struct event *look;
 };
 
@@ -133,14 +133,14 @@ enum write_state {
 
 struct write_path {
     enum write_state state;
-    uint32_t want;          /* the front's; LOOKING, COPYING */
-    uint32_t worker;        /* that looks or writes; 0: none yet, or no more */
-    bool written;           /* it said so before it died */
+    uint32_t want;   /* the front's; LOOKING, COPYING */
+    uint32_t worker; /* that looks or writes; 0: none yet, or no more */
+    bool written;    /* it said so before it died */
     struct child publisher;
     struct event *pid_event, *control_event, *timer;
-    int control_fd;         /* to the publisher; -1 */
-    int config_fd;          /* of the writer; -1 */
-    int64_t copied_ns;      /* when the copy began */
+    int control_fd;                 /* to the publisher; -1 */
+    int config_fd;                  /* of the writer; -1 */
+    int64_t copied_ns;              /* when the copy began */
     struct control_write_over over; /* SETTLING: what the front will be told */
 };
 
@@ -151,30 +151,30 @@ struct supervisor {
     struct event_base *base;
     int listen_fds[16];
     int listen_count;
-    char address[300];       /* as clients reach it: ADDR:PORT or unix:/path */
-    char *socket_path;       /* to be removed at the end, if it is still ours; NULL */
+    char address[300]; /* as clients reach it: ADDR:PORT or unix:/path */
+    char *socket_path; /* to be removed at the end, if it is still ours; NULL */
     ino_t socket_inode;
     struct control_page *page;
     int page_fd, nudge_fd, config_fd;
     struct key_source keys;
-    int tls_fd;              /* link/identity.h: sealed; empty without TLS */
+    int tls_fd; /* link/identity.h: sealed; empty without TLS */
     char *worker_path;
     struct scratch scratch, spool;
-    int spool_fd;            /* its directory */
+    int spool_fd; /* its directory */
     struct users users;
     struct caps caps;
     struct event *memory_look; /* the watchdog's timer; NULL: control groups do its work */
     struct event *scratch_look;
-    struct layers layers;    /* as the last reports had them */
+    struct layers layers; /* as the last reports had them */
 
     struct worker *workers;
     uint32_t last_worker;
     unsigned generation;
     int slots, spares;
-    struct worker **slot;    /* [slots] */
+    struct worker **slot; /* [slots] */
     struct backoff spawn_backoff;
     struct want *wants;
-    int dedicated_max;       /* workers that are not the pool's, at a time */
+    int dedicated_max; /* workers that are not the pool's, at a time */
     struct backoff warm_backoff;
     char seen_sets[8][SOURCE_SET_BYTES]; /* sets of several sources that requests asked for lately: candidates for staying warm */
     unsigned seen_next;
@@ -183,7 +183,7 @@ struct supervisor {
     size_t print_count;
     char start_error[CONTROL_TEXT_BYTES]; /* why workers can't start; "" when they can */
 
-    struct export *exports;  /* exports.c: those under way */
+    struct export *exports; /* exports.c: those under way */
     unsigned export_count;
     struct database database;
     struct front_child front;
@@ -192,7 +192,7 @@ struct supervisor {
     struct write_path write;
     struct event *wake, *nudge_event, *signals[5], *grace;
     int64_t scanned_ns, looked_ns;
-    bool announced;          /* the ready line is out */
+    bool announced;                   /* the ready line is out */
     bool draining, stopping, killing; /* after SIGTERM, one after the other */
     int exit_code;
 };
@@ -226,8 +226,8 @@ void workers_take_slot(struct worker *w, int slot);
 bool workers_supersede(struct supervisor *s, struct worker *old, struct worker *spare);
 void workers_fill(struct supervisor *s); /* spares into empty slots, new workers where some are missing */
 void workers_doom(struct worker *w, enum death_reason reason);
-void workers_look_at_status(struct worker *w); /* reads what it has said so far */
-void workers_start_timed_out(struct worker *w); /* it never said ready: ended, and the next try waits */
+void workers_look_at_status(struct worker *w);   /* reads what it has said so far */
+void workers_start_timed_out(struct worker *w);  /* it never said ready: ended, and the next try waits */
 void workers_forget_front(struct supervisor *s); /* the front died: its workers go */
 void workers_retire_spares(struct supervisor *s);
 struct worker *workers_find(struct supervisor *s, uint32_t id);
@@ -311,15 +311,15 @@ void write_path_commit(struct supervisor *s, uint32_t worker);
 /* The pool's workers may have gone over to what was published. */
 void write_path_settled(struct supervisor *s);
 void write_path_forget_front(struct supervisor *s);
-void write_path_kill(struct supervisor *s); /* the server ends now */
+void write_path_kill(struct supervisor *s);          /* the server ends now */
 bool write_path_is_over(const struct supervisor *s); /* no publisher lives */
-void write_path_forget(struct supervisor *s); /* at the supervisor's end */
+void write_path_forget(struct supervisor *s);        /* at the supervisor's end */
 
 /* cap_watch.c: what the kernel limits, and what has to be looked at. */
 /* Chooses the means and reports them. -1 with *err: a layer that the configuration requires is not to be had. */
 int cap_watch_open(struct supervisor *s, struct error *err);
-void cap_watch_start(struct supervisor *s); /* with the loop */
-void cap_watch_close(struct supervisor *s); /* when no worker lives */
+void cap_watch_start(struct supervisor *s);              /* with the loop */
+void cap_watch_close(struct supervisor *s);              /* when no worker lives */
 int64_t cap_watch_scratch_bytes(const struct worker *w); /* what it may spill */
 
 /* watch.c: the deadlines in the page, the ladders, the front's heartbeat. */

@@ -30,7 +30,10 @@ static void report(struct supervisor *s, const struct tls *t, const struct stat 
         log_event(&s->log, LOG_WARN, "tls_key_exposed", LOG_S("file", s->cfg->server.tls_key), LOG_S("why", "everybody on this machine may read it"));
     bool good = left > SOON_S && tls_not_before_s(t) <= now;
     log_event(&s->log, good ? LOG_INFO : LOG_WARN, "tls_loaded", LOG_S("certificate", s->cfg->server.tls_cert), LOG_I("valid_for_s", left),
-              LOG_S("state", left <= 0 ? "expired" : tls_not_before_s(t) > now ? "not valid yet" : good ? "good" : "expires soon"));
+              LOG_S("state", left <= 0                   ? "expired"
+                             : tls_not_before_s(t) > now ? "not valid yet"
+                             : good                      ? "good"
+                                                         : "expires soon"));
 }
 
 /* Into s->tls_fd. 0; -1 with *err, and it stays as it was. */

@@ -275,10 +275,17 @@ static bool spawn(struct supervisor *s)
 
 bool workers_assign(struct supervisor *s, struct worker *w, enum worker_kind kind, int slot, uint32_t want)
 {
-    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = w->id, .cell = w->cell, .slot = slot < 0 ? 0 : (uint32_t)slot,
-                               .pid = w->ends.child.pid, .kind = kind, .request_bytes = w->ends.request_bytes, .want = want,
+    struct control_assign m = {.type = CONTROL_ASSIGN,
+                               .worker = w->id,
+                               .cell = w->cell,
+                               .slot = slot < 0 ? 0 : (uint32_t)slot,
+                               .pid = w->ends.child.pid,
+                               .kind = kind,
+                               .request_bytes = w->ends.request_bytes,
+                               .want = want,
                                .supersedes = slot >= 0 && s->slot[slot] ? s->slot[slot]->id : 0,
-                               .version = w->version, .short_lane = kind == WORKER_KIND_POOL && slot < 0};
+                               .version = w->version,
+                               .short_lane = kind == WORKER_KIND_POOL && slot < 0};
     enum worker_kind before = w->kind;
     w->kind = kind;
     w->short_lane = m.short_lane;

@@ -28,10 +28,7 @@
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 
-void write_path_init(struct supervisor *s)
-{
-    s->write = (struct write_path){.publisher = CHILD_NONE, .control_fd = -1, .config_fd = -1};
-}
+void write_path_init(struct supervisor *s) { s->write = (struct write_path){.publisher = CHILD_NONE, .control_fd = -1, .config_fd = -1}; }
 
 bool write_path_is_over(const struct supervisor *s) { return s->write.publisher.pidfd < 0; }
 
@@ -196,14 +193,15 @@ static void on_publisher_death(evutil_socket_t fd, short what, void *arg)
     event_free(p->pid_event);
     p->pid_event = NULL;
     if (end.signal || end.exit_code)
-        log_event(&s->log, LOG_WARN, "publisher_death", LOG_I("pid", pid), LOG_S("signal", signal_text(end.signal)), LOG_I("exit_code", end.exit_code));
+        log_event(&s->log, LOG_WARN, "publisher_death", LOG_I("pid", pid), LOG_S("signal", signal_text(end.signal)),
+                  LOG_I("exit_code", end.exit_code));
     if (p->state == WRITE_ENDING) {
         disarm(s);
         p->state = WRITE_NONE;
     } else if (p->state != WRITE_SETTLING && p->state != WRITE_NONE) {
         struct error err;
-        error_set(&err, ERR_UNAVAILABLE, "the process that copies and publishes the database died; %s", p->state == WRITE_COMMITTING
-                  ? "whether it had published, the database's version tells" : "nothing was published");
+        error_set(&err, ERR_UNAVAILABLE, "the process that copies and publishes the database died; %s",
+                  p->state == WRITE_COMMITTING ? "whether it had published, the database's version tells" : "nothing was published");
         struct worker *w = workers_find(s, p->worker);
         fail(s, &err);
         if (w && !w->doomed)
@@ -255,7 +253,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     if (p->state == WRITE_COPYING || p->state == WRITE_COMMITTING) {
         bool copying = p->state == WRITE_COPYING;
         error_set(&err, copying ? ERR_TIMEOUT : ERR_UNAVAILABLE, "%s the database took longer than [admin] copy_timeout (%" PRId64 " ms)%s",
-                  copying ? "copying" : "publishing", s->cfg->admin.copy_timeout_ms, copying ? "" : "; whether it was published, the database's version tells");
+                  copying ? "copying" : "publishing", s->cfg->admin.copy_timeout_ms,
+                  copying ? "" : "; whether it was published, the database's version tells");
         if (copying)
             err.limit_ms = s->cfg->admin.copy_timeout_ms;
         if (!copying)
@@ -389,7 +388,7 @@ void write_path_forget_front(struct supervisor *s)
     struct write_path *p = &s->write;
     struct worker *w = workers_find(s, p->worker);
     if (p->state == WRITE_COPYING || p->state == WRITE_RUNNING)
-        let_publisher_end(s); /* the front's workers are killed by others */
+        let_publisher_end(s);                       /* the front's workers are killed by others */
     if (w && w->state != WORKER_POOL && !w->doomed) /* it only starts: nobody will ever ask for it */
         workers_doom(w, DEATH_RETIRED);
 }

@@ -24,7 +24,7 @@ static struct {
     size_t count;
     struct egress_endpoint endpoint[SOURCES_PER_SET];
     const atomic_bool *stop;
-    _Atomic unsigned hang_ups; /* who waits for the broker gives up with the next one */
+    _Atomic unsigned hang_ups;                        /* who waits for the broker gives up with the next one */
     _Atomic uint64_t connected[CONNECTIONS_MAX / 64]; /* a bit for each number that was one */
 } egress = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
@@ -67,8 +67,8 @@ static int of_unix(const struct sockaddr *address, socklen_t len)
     size_t path_len = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
     for (size_t i = 0; i < egress.count; i++) {
         char path[sizeof a->sun_path];
-        if (egress.endpoint[i].host[0] == '/' && egress_unix_path(&egress.endpoint[i], path, sizeof path) && strnlen(a->sun_path, path_len) == strlen(path) &&
-            memcmp(a->sun_path, path, strlen(path)) == 0)
+        if (egress.endpoint[i].host[0] == '/' && egress_unix_path(&egress.endpoint[i], path, sizeof path) &&
+            strnlen(a->sun_path, path_len) == strlen(path) && memcmp(a->sun_path, path, strlen(path)) == 0)
             return (int)i;
     }
     return -1;

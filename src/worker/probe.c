@@ -57,10 +57,7 @@ static enum outcome try_list(const struct probe_target *t)
     return try_open(t->database_path[0] ? directory : "/", O_RDONLY | O_DIRECTORY);
 }
 
-static enum outcome try_write_database(const struct probe_target *t)
-{
-    return t->database_path[0] ? try_open(t->database_path, O_RDWR) : NOTHING;
-}
+static enum outcome try_write_database(const struct probe_target *t) { return t->database_path[0] ? try_open(t->database_path, O_RDWR) : NOTHING; }
 
 /* In the places where anybody may make one, and beside the database. */
 static enum outcome try_make_file(const struct probe_target *t)
@@ -262,13 +259,13 @@ static const struct attempt {
     const char *name;
     enum outcome (*run)(const struct probe_target *t);
 } attempts[] = {
-    {"read", try_read},       {"list", try_list},     {"write-database", try_write_database},
+    {"read", try_read},           {"list", try_list},       {"write-database", try_write_database},
     {"make-file", try_make_file}, {"scratch", try_scratch}, {"tcp", try_tcp},
-    {"unix", try_unix},       {"exec", try_exec},     {"fork", try_fork},
-    {"trace", try_trace},     {"signal", try_signal}, {"unshare", try_unshare},
-    {"root", try_root},       {"code", try_code},     {"limits", try_limits},
-    {"group", try_group},     {"kernel", try_kernel}, {"memory", eat_memory}, {"disk", fill_disk},
-    {"deadline", be_deaf},    {"cores", use_cores},
+    {"unix", try_unix},           {"exec", try_exec},       {"fork", try_fork},
+    {"trace", try_trace},         {"signal", try_signal},   {"unshare", try_unshare},
+    {"root", try_root},           {"code", try_code},       {"limits", try_limits},
+    {"group", try_group},         {"kernel", try_kernel},   {"memory", eat_memory},
+    {"disk", fill_disk},          {"deadline", be_deaf},    {"cores", use_cores},
 };
 
 struct listing {

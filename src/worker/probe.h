@@ -8,8 +8,8 @@ struct probe_target {
     pid_t parent;
     const char *database_path; /* absolute; "": none */
     unsigned threads;
-    bool scratch;              /* its working directory is its scratch directory */
-    const char *argument;      /* behind a colon in the attempt's name; "": none */
+    bool scratch;         /* its working directory is its scratch directory */
+    const char *argument; /* behind a colon in the attempt's name; "": none */
 };
 
 /* Answers: END with rows = 1 it could, 0 there was nothing to try; FAIL `forbidden` it could not, and why; or it dies of it. The engine's refused objects

@@ -23,7 +23,8 @@
 #define MDWE_REFUSE_EXEC_GAIN 1
 
 /* What the engine, the allocator and the C library look at while they start. */
-static const char *const system_files[] = {"/proc/meminfo", "/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/dev/null"};
+static const char *const system_files[] = {
+    "/proc/meminfo", "/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/dev/null"};
 /* What the extensions' own libraries may need besides. */
 static const char *const library_directories[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"};
 /* What they look at later: the number of processors, when threads start. */

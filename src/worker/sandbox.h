@@ -7,19 +7,19 @@
 
 struct sandbox_plan {
     pid_t parent;
-    uid_t uid;                     /* the user to become; 0: none, this is not root */
-    const char *database_path;     /* absolute; "": none */
-    const char *const *extensions; /* absolute, NULL-terminated */
+    uid_t uid;                       /* the user to become; 0: none, this is not root */
+    const char *database_path;       /* absolute; "": none */
+    const char *const *extensions;   /* absolute, NULL-terminated */
     const char *extension_directory; /* of the sources' extensions; "": none */
-    const char *const *opening;    /* other files that are read while the engine opens; NULL-terminated */
-    const char *const *running;    /* what may be read all along: directories, a writer's files; NULL-terminated */
-    bool write;                    /* a writer: the database's directory is its own, and it stays who it is */
-    bool remote;                   /* it has sources elsewhere: it uses the sockets that the broker connects for it; it makes none */
-    const char *trust_file;        /* certificates that sources are held against; "": none */
-    const char *scratch_directory; /* it becomes the working directory; "": none */
-    int64_t file_bytes;            /* the largest file it may write */
-    int64_t data_bytes;            /* private memory; 0: no limit but its control group's */
-    unsigned threads;              /* of the engine */
+    const char *const *opening;      /* other files that are read while the engine opens; NULL-terminated */
+    const char *const *running;      /* what may be read all along: directories, a writer's files; NULL-terminated */
+    bool write;                      /* a writer: the database's directory is its own, and it stays who it is */
+    bool remote;                     /* it has sources elsewhere: it uses the sockets that the broker connects for it; it makes none */
+    const char *trust_file;          /* certificates that sources are held against; "": none */
+    const char *scratch_directory;   /* it becomes the working directory; "": none */
+    int64_t file_bytes;              /* the largest file it may write */
+    int64_t data_bytes;              /* private memory; 0: no limit but its control group's */
+    unsigned threads;                /* of the engine */
 };
 
 /* The first thing of all, while /proc still belongs to it: the kernel's first choice when memory runs out. */

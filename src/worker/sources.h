@@ -6,7 +6,7 @@
 struct config;
 
 struct worker_sources {
-    struct grant *grants; /* [SOURCES_PER_SET], until the wipe */
+    struct grant *grants;                         /* [SOURCES_PER_SET], until the wipe */
     struct engine_source engine[SOURCES_PER_SET]; /* points into grants and the configuration */
     size_t count;
 };

@@ -127,7 +127,9 @@ static int make_plan(struct start *s, const struct start_arguments *a, struct er
                                     .write = write,
                                     .trust_file = trust_file(s->trust, sizeof s->trust),
                                     .scratch_directory = a->scratch_directory,
-                                    .file_bytes = write ? INT64_MAX : scratch > spool ? scratch : spool,
+                                    .file_bytes = write             ? INT64_MAX
+                                                  : scratch > spool ? scratch
+                                                                    : spool,
                                     .data_bytes = a->data_bytes,
                                     .threads = (unsigned)s->cfg->pool.threads};
     plan_sources(s);
@@ -164,7 +166,9 @@ static int open_engine(struct worker *w, const struct start *s, const struct sta
     struct engine_options opts = {.database_path = s->database,
                                   .scratch_directory = s->plan.scratch_directory[0] ? "." : "", /* it is the working directory */
                                   .scratch_limit_bytes = a->dedicated ? cfg->session.scratch_limit_bytes : cfg->pool.scratch_limit_bytes,
-                                  .data_limit_bytes = a->data_bytes == 0 ? 0 : a->dedicated ? cfg->session.memory_cap_bytes : cfg->pool.memory_cap_bytes,
+                                  .data_limit_bytes = a->data_bytes == 0 ? 0
+                                                      : a->dedicated     ? cfg->session.memory_cap_bytes
+                                                                         : cfg->pool.memory_cap_bytes,
                                   .memory_limit_bytes = a->dedicated ? cfg->session.memory_limit_bytes : cfg->pool.memory_limit_bytes,
                                   .threads = (unsigned)cfg->pool.threads,
                                   .extensions = (const char *const *)s->extensions,
@@ -228,7 +232,8 @@ int worker_start(struct worker *w, const struct start_arguments *a, struct layer
         r = open_inside(w, s, a, l, ret_again, ret_kind, err);
     worker_sources_wipe(&s->sources);
     if (r == 0)
-        *ret_target = (struct probe_target){.parent = a->parent, .database_path = s->database, .threads = s->plan.threads, .scratch = a->scratch_directory[0]};
+        *ret_target = (struct probe_target){
+            .parent = a->parent, .database_path = s->database, .threads = s->plan.threads, .scratch = a->scratch_directory[0]};
     config_free(s->cfg);
     free_all(s->opening);
     free_all(s->running);

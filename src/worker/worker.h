@@ -26,15 +26,15 @@ struct spool_out {
 struct ring_sink {
     struct sink sink;
     struct worker *worker;
-    uint8_t *window;         /* where the present window starts, and */
-    uint64_t window_at;      /* its position in the ring */
-    uint64_t rung_at;        /* the position at the last doorbell */
+    uint8_t *window;    /* where the present window starts, and */
+    uint64_t window_at; /* its position in the ring */
+    uint64_t rung_at;   /* the position at the last doorbell */
     uint32_t job;
-    uint64_t bell_bytes;     /* so many more, and the doorbell rings */
-    uint64_t began_at;       /* the position before the job's first byte */
-    uint64_t max_bytes;      /* of the result; 0: no limit */
+    uint64_t bell_bytes; /* so many more, and the doorbell rings */
+    uint64_t began_at;   /* the position before the job's first byte */
+    uint64_t max_bytes;  /* of the result; 0: no limit */
     struct spool_out spool;
-    struct error error;      /* why it stopped; ERR_OK: the job was interrupted, or the front has gone */
+    struct error error; /* why it stopped; ERR_OK: the job was interrupted, or the front has gone */
 };
 
 /* A sink that writes an object of a source. `sink` must stay the first member. */
@@ -44,7 +44,7 @@ struct upload_sink {
     struct upload *upload; /* NULL: none, or it is over */
     uint8_t *buffer;
     uint64_t bytes, max_bytes; /* max_bytes 0: no limit */
-    struct error error;    /* why it stopped; ERR_OK: the job was interrupted */
+    struct error error;        /* why it stopped; ERR_OK: the job was interrupted */
 };
 
 /* 0, or -1 with s->error. */
@@ -59,10 +59,10 @@ struct worker {
     int link_fd;
     int wake_fd; /* eventfd: the job was interrupted while it waited for room */
     struct ring ring;
-    uint64_t produced; /* the ring's position behind the last byte written */
-    uint32_t early;    /* orders sent early that were taken up */
+    uint64_t produced;                    /* the ring's position behind the last byte written */
+    uint32_t early;                       /* orders sent early that were taken up */
     struct coding *codings[CODING_COUNT]; /* made when first asked for */
-    struct engine *engine; /* a writer's goes before the process does, under job_lock */
+    struct engine *engine;                /* a writer's goes before the process does, under job_lock */
 
     /* The job that an interrupt may hit; guarded by job_lock. */
     pthread_mutex_t job_lock;

@@ -49,10 +49,7 @@ static bool parse_arguments(int argc, char **argv, struct start_arguments *ret)
 }
 
 /* Dies with its parent, whatever happens. The check behind it closes the gap between fork and prctl. */
-static bool tie_to_parent(pid_t parent)
-{
-    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
-}
+static bool tie_to_parent(pid_t parent) { return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent; }
 
 static void set_signals(void)
 {

@@ -15,8 +15,8 @@ struct result_writer {
     struct encoder *encoder;
     struct ring_sink ring;
     struct upload_sink upload; /* in the ring's place, when the result goes to a source */
-    struct coding *coding; /* NULL: none */
-    struct sink *sink;     /* where the format writes to: the coding, or the ring */
+    struct coding *coding;     /* NULL: none */
+    struct sink *sink;         /* where the format writes to: the coding, or the ring */
 };
 
 /* Whether this build writes that format. */

@@ -263,8 +263,12 @@ static int answer(struct write_job *j, int failed, const struct error *err)
     if (sink_write(&out.sink, j->answer.bytes, answer_len(&j->answer)) < 0)
         return -1;
     ring_sink_publish(&out);
-    struct link_end m = {.type = LINK_END, .job = j->run->job, .produced = w->produced, .rows = j->tail.rows,
-                         .exec_us = (clock_now_ns() - j->started_ns) / 1000, .truncated = j->tail.truncated};
+    struct link_end m = {.type = LINK_END,
+                         .job = j->run->job,
+                         .produced = w->produced,
+                         .rows = j->tail.rows,
+                         .exec_us = (clock_now_ns() - j->started_ns) / 1000,
+                         .truncated = j->tail.truncated};
     return link_send(w->link_fd, &m);
 }
 

@@ -45,9 +45,9 @@ static const char *const listed[] = {
 };
 
 static struct {
-    struct ring ring;    /* as worker_main mapped it */
-    char *sql;           /* the statement that runs in the place of the program */
-    char *copy;          /* of the program; its steps point into it */
+    struct ring ring; /* as worker_main mapped it */
+    char *sql;        /* the statement that runs in the place of the program */
+    char *copy;       /* of the program; its steps point into it */
     char *steps[STEPS_MAX];
     size_t count;
     long results[STEPS_MAX];
@@ -157,14 +157,17 @@ static long fail(char **token, size_t n)
 static long end(const char *produced)
 {
     uint64_t at = atomic_load(&injected.ring.shared->produced);
-    struct link_end m = {.type = LINK_END, .job = own_job(), .produced = produced[0] == '+' ? at + strtoull(produced + 1, NULL, 0) : strtoull(produced, NULL, 0)};
+    struct link_end m = {
+        .type = LINK_END, .job = own_job(), .produced = produced[0] == '+' ? at + strtoull(produced + 1, NULL, 0) : strtoull(produced, NULL, 0)};
     return on_link(&m, sizeof m);
 }
 
 static long ring_field(const char *name, const char *value)
 {
     struct ring_shared *s = injected.ring.shared;
-    uint64_t v = value[0] == '+' ? atomic_load(&s->produced) + strtoull(value + 1, NULL, 0) : value[0] == 'r' ? (uint64_t)random() << 24 ^ (uint64_t)random() : strtoull(value, NULL, 0);
+    uint64_t v = value[0] == '+'   ? atomic_load(&s->produced) + strtoull(value + 1, NULL, 0)
+                 : value[0] == 'r' ? (uint64_t)random() << 24 ^ (uint64_t)random()
+                                   : strtoull(value, NULL, 0);
     if (strcmp(name, "produced") == 0)
         atomic_store(&s->produced, v);
     else if (strcmp(name, "consumed") == 0)
@@ -271,18 +274,18 @@ static long step(char *line, FILE *out)
     if (n > 1 && strcmp(token[0], "sys") == 0)
         return system_call(token, n, out);
     unsigned char bytes[4096];
-    long r = strcmp(token[0], "link") == 0      ? on_link(bytes, unhex(first, bytes))
-             : strcmp(token[0], "fail") == 0    ? fail(token, n)
-             : strcmp(token[0], "end") == 0     ? end(first)
-             : strcmp(token[0], "data") == 0    ? on_link(&(struct link_data){LINK_DATA, own_job()}, sizeof(struct link_data))
-             : strcmp(token[0], "ring") == 0    ? ring_field(first, second)
-             : strcmp(token[0], "body") == 0    ? body(strtoul(first, NULL, 0))
-             : strcmp(token[0], "pass") == 0    ? pass(atoi(first))
-             : strcmp(token[0], "sweep") == 0   ? sweep(out)
-             : strcmp(token[0], "int80") == 0   ? other_architecture(strtol(first, NULL, 0))
-             : strcmp(token[0], "exec") == 0    ? jump()
-             : strcmp(token[0], "null") == 0    ? write_to_nowhere()
-                                                : -ENOTSUP;
+    long r = strcmp(token[0], "link") == 0    ? on_link(bytes, unhex(first, bytes))
+             : strcmp(token[0], "fail") == 0  ? fail(token, n)
+             : strcmp(token[0], "end") == 0   ? end(first)
+             : strcmp(token[0], "data") == 0  ? on_link(&(struct link_data){LINK_DATA, own_job()}, sizeof(struct link_data))
+             : strcmp(token[0], "ring") == 0  ? ring_field(first, second)
+             : strcmp(token[0], "body") == 0  ? body(strtoul(first, NULL, 0))
+             : strcmp(token[0], "pass") == 0  ? pass(atoi(first))
+             : strcmp(token[0], "sweep") == 0 ? sweep(out)
+             : strcmp(token[0], "int80") == 0 ? other_architecture(strtol(first, NULL, 0))
+             : strcmp(token[0], "exec") == 0  ? jump()
+             : strcmp(token[0], "null") == 0  ? write_to_nowhere()
+                                              : -ENOTSUP;
     fprintf(out, "%ld", r);
     return r;
 }

@@ -10,8 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void any_difference(void *user, const char *name, const char *from, const char *to,
-                           enum config_when when)
+static void any_difference(void *user, const char *name, const char *from, const char *to, enum config_when when)
 {
     (void)user, (void)name, (void)from, (void)to, (void)when;
     CHECK(!"a configuration differs from its own effective text");

@@ -52,9 +52,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (!base)
         base = event_base_new();
-    struct http_options o = {.header_timeout_ms = 10000, .body_timeout_ms = 10000, .idle_timeout_ms = 10000, .delivery_timeout_ms = 10000,
-                             .max_head_bytes = 4096, .max_body_bytes = 8192, .body_memory_bytes = 65536, .max_connections = 4,
-                             .allowed_hosts = "db.example", .cors_origins = "https://app.example"};
+    struct http_options o = {.header_timeout_ms = 10000,
+                             .body_timeout_ms = 10000,
+                             .idle_timeout_ms = 10000,
+                             .delivery_timeout_ms = 10000,
+                             .max_head_bytes = 4096,
+                             .max_body_bytes = 8192,
+                             .body_memory_bytes = 65536,
+                             .max_connections = 4,
+                             .allowed_hosts = "db.example",
+                             .cors_origins = "https://app.example"};
     int pair[2];
     struct http_server *s = http_server_new(base, NULL, 0, &o, &handler, NULL, &log);
     CHECK(s && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);

@@ -16,7 +16,8 @@ static const char *const files[] = {"/srv/files/", "s3://lake/pub/", NULL};
 /* A text inside of the tree is taken for a tree itself: to any depth that is allowed, and no deeper. */
 static enum policy_verdict on_text(void *ctx, const char *sql, size_t len, unsigned depth, enum policy_effect *effect, struct error *err);
 
-static int on_object(void *ctx, enum policy_object kind, const struct policy_name *name, bool *ret_known, enum policy_effect *effect, struct error *err)
+static int on_object(void *ctx, enum policy_object kind, const struct policy_name *name, bool *ret_known, enum policy_effect *effect,
+                     struct error *err)
 {
     const struct stored_object *refused;
     *ret_known = stored_find(ctx, kind, name, effect, &refused);
@@ -50,8 +51,15 @@ static struct stored *the_objects(void)
 
 static enum policy_verdict walk(const char *json, size_t len, unsigned depth, bool stored, struct policy_walk *ret, struct error *err)
 {
-    *ret = (struct policy_walk){.table = the_table(), .files = files, .text = on_text, .object = on_object, .unknown = on_unknown,
-                                .ctx = the_objects(), .depth = depth, .stored = stored, .macro = stored};
+    *ret = (struct policy_walk){.table = the_table(),
+                                .files = files,
+                                .text = on_text,
+                                .object = on_object,
+                                .unknown = on_unknown,
+                                .ctx = the_objects(),
+                                .depth = depth,
+                                .stored = stored,
+                                .macro = stored};
     enum policy_verdict v = policy_walk(ret, json, len, err);
     CHECK(v != POLICY_REFUSED || (err->code == ERR_FORBIDDEN && err->what[0] && err->detail[0]));
     CHECK(ret->patch_count <= POLICY_PATCHES_MAX && ret->effect <= POLICY_SPENT);

@@ -8,7 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct query_limits limits = {.max_sql_bytes = 1000, .timeout_ms = 30000, .timeout_max_ms = 300000, .timeout_max_name = "the server's timeout_max"};
+    const struct query_limits limits = {
+        .max_sql_bytes = 1000, .timeout_ms = 30000, .timeout_max_ms = 300000, .timeout_max_name = "the server's timeout_max"};
     struct query_request r;
     struct error err = {0};
     if (query_request_from_json((const char *)data, size, &limits, &r, &err) < 0) {

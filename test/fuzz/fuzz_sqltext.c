@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)sql_refused_kind(sql, size);
     (void)sql_main_kind(sql, size);
     bool changed;
-    if (inner > 0 && sql_explain_plain(sql, inner, &changed)) { /* only words, commas, brackets and blanks are left, and what is inside is as it was */
+    if (inner > 0 &&
+        sql_explain_plain(sql, inner, &changed)) { /* only words, commas, brackets and blanks are left, and what is inside is as it was */
         CHECK(sql_explain_inner(sql, size) == inner && memcmp(sql + inner, data + inner, size - inner) == 0);
         for (size_t i = 0; i < inner; i++)
             CHECK((unsigned char)sql[i] < 0x80 && sql[i] != '\'' && sql[i] != '"' && sql[i] != '$' && sql[i] != ';');

@@ -24,7 +24,7 @@ struct answer {
     char text[16384]; /* rows, "\n" behind each */
     int64_t rows;
     enum cache_use cache_use;
-    char type[128];   /* of the first column */
+    char type[128]; /* of the first column */
 };
 
 struct fixture {
@@ -98,16 +98,13 @@ static inline struct answer ask_len(struct engine *e, const char *sql, size_t le
     return a;
 }
 
-static inline struct answer ask_with(struct engine *e, const char *sql, const char *params)
-{
-    return ask_len(e, sql, strlen(sql), params);
-}
+static inline struct answer ask_with(struct engine *e, const char *sql, const char *params) { return ask_len(e, sql, strlen(sql), params); }
 
 static inline struct answer ask(struct engine *e, const char *sql) { return ask_with(e, sql, NULL); }
 
-#define assert_answer(e, sql, expected) \
-    do { \
-        struct answer got_ = ask(e, sql); \
+#define assert_answer(e, sql, expected)           \
+    do {                                          \
+        struct answer got_ = ask(e, sql);         \
         assert_string_equal(got_.err.detail, ""); \
         assert_string_equal(got_.text, expected); \
     } while (0)
@@ -166,8 +163,8 @@ static inline void fixture_close(struct fixture *f)
 /* `allow`: functions that the policy would refuse, NULL-terminated; so that what lies behind the policy can be seen. */
 static inline struct engine *open_engine_allowing(const char *path, uint32_t cache_entries, const char *const *allow)
 {
-    struct engine_options o = {.database_path = path, .memory_limit_bytes = 256 << 20, .threads = 2, .statement_cache_entries = cache_entries,
-                               .allow_functions = allow};
+    struct engine_options o = {
+        .database_path = path, .memory_limit_bytes = 256 << 20, .threads = 2, .statement_cache_entries = cache_entries, .allow_functions = allow};
     struct error err = {0};
     struct engine *e = engine_open(&o, &err);
     if (!e)

@@ -98,7 +98,8 @@ static void add_worker_as(struct world *w, uint32_t id, size_t request_bytes, bo
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(ring_map(region, request_bytes, true, &f->ring), 0);
     f->link_fd = pair[1];
-    struct control_assign m = {.type = CONTROL_ASSIGN, .worker = id, .cell = id, .pid = 1000 + (int)id, .request_bytes = request_bytes, .short_lane = short_lane};
+    struct control_assign m = {
+        .type = CONTROL_ASSIGN, .worker = id, .cell = id, .pid = 1000 + (int)id, .request_bytes = request_bytes, .short_lane = short_lane};
     assert_int_equal(pool_add(w->pool, &m, pair[0], region), 0);
 }
 

@@ -68,8 +68,8 @@ static void assert_table(const char *json, uint64_t rows, unsigned columns, cons
 static void test_numbers_stand_right_and_null_is_named(void **state)
 {
     (void)state;
-    assert_table(HEAD(COLUMN("id", "BIGINT") "," COLUMN("name", "VARCHAR") "," COLUMN("d", "DECIMAL(9,2)"))
-                 "[1,\"a\",1.5],[200,null,\"NaN\"],[null,\"\",-0.25]" TAIL,
+    assert_table(HEAD(COLUMN("id", "BIGINT") "," COLUMN("name", "VARCHAR") "," COLUMN(
+                     "d", "DECIMAL(9,2)")) "[1,\"a\",1.5],[200,null,\"NaN\"],[null,\"\",-0.25]" TAIL,
                  3, 0,
                  "   id | name |     d\n"
                  "------+------+-------\n"
@@ -82,8 +82,8 @@ static void test_numbers_stand_right_and_null_is_named(void **state)
 static void test_nested_values_and_escapes_are_told_apart_from_structure(void **state)
 {
     (void)state;
-    assert_table(HEAD(COLUMN("a\\\"data\\\":[", "INTEGER[]") "," COLUMN("b", "VARCHAR"))
-                 "[[1,[2,\"],[\"]],\"\\u00e9\\ud83d\\ude00\\\"\\\\ ],[\"],[{\"k\":\"\\\"}\"},\"\\ud83d!\"]" TAIL,
+    assert_table(HEAD(COLUMN("a\\\"data\\\":[", "INTEGER[]") "," COLUMN(
+                     "b", "VARCHAR")) "[[1,[2,\"],[\"]],\"\\u00e9\\ud83d\\ude00\\\"\\\\ ],[\"],[{\"k\":\"\\\"}\"},\"\\ud83d!\"]" TAIL,
                  2, 0,
                  " a\"data\":[     | b\n"
                  "---------------+-----------\n"
@@ -118,14 +118,15 @@ static void test_lines_of_a_cell_continue_below(void **state)
 static void test_wide_values_are_cut_to_the_terminal(void **state)
 {
     (void)state;
-    assert_table(HEAD(COLUMN("n", "BIGINT") "," COLUMN("v", "VARCHAR")) "[1,\"\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\"]" TAIL, 1, 14,
+    assert_table(HEAD(COLUMN("n", "BIGINT") "," COLUMN(
+                     "v", "VARCHAR")) "[1,\"\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\"]" TAIL,
+                 1, 14,
                  " n | v\n"
                  "---+----------\n"
                  " 1 | \xE4\xB8\x96\xE4\xB8\x96\xE4\xB8\x96\xE2\x80\xA6\n"
                  "(1 row)\n");
-    assert_table(HEAD(COLUMN("aaaaaaaaaa", "VARCHAR") "," COLUMN("b", "VARCHAR") "," COLUMN("cccccccccc", "VARCHAR"))
-                 "[\"x\",\"y\",\"z\"]" TAIL,
-                 1, 15,
+    assert_table(HEAD(COLUMN("aaaaaaaaaa", "VARCHAR") "," COLUMN("b", "VARCHAR") "," COLUMN("cccccccccc", "VARCHAR")) "[\"x\",\"y\",\"z\"]" TAIL, 1,
+                 15,
                  " aaaaaaaa\xE2\x80\xA6 | b\n"
                  "-----------+---\n"
                  " x         | y\n"
@@ -167,11 +168,20 @@ static void test_one_endless_value_is_cut_and_memory_stays(void **state)
 static void test_what_is_no_result_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "}", "[]", "{\"columns\":[],\"data\":[", HEAD("") TAIL, HEAD("1") "[1]" TAIL,
-                                      HEAD(COLUMN("a", "INTEGER")) "[1,2]" TAIL, HEAD(COLUMN("a", "INTEGER")) "[]" TAIL,
-                                      HEAD(COLUMN("a", "INTEGER")) "[1", HEAD(COLUMN("a", "INTEGER")) "1" TAIL,
-                                      HEAD(COLUMN("a", "INTEGER")) "[\"\\q\"]" TAIL, HEAD(COLUMN("a", "INTEGER")) "[\"\\u12x4\"]" TAIL,
-                                      HEAD(COLUMN("a", "INTEGER")) "[1]],]" TAIL "x", HEAD(COLUMN("a", "INTEGER")) "[}]" TAIL};
+    static const char *const bad[] = {"",
+                                      "}",
+                                      "[]",
+                                      "{\"columns\":[],\"data\":[",
+                                      HEAD("") TAIL,
+                                      HEAD("1") "[1]" TAIL,
+                                      HEAD(COLUMN("a", "INTEGER")) "[1,2]" TAIL,
+                                      HEAD(COLUMN("a", "INTEGER")) "[]" TAIL,
+                                      HEAD(COLUMN("a", "INTEGER")) "[1",
+                                      HEAD(COLUMN("a", "INTEGER")) "1" TAIL,
+                                      HEAD(COLUMN("a", "INTEGER")) "[\"\\q\"]" TAIL,
+                                      HEAD(COLUMN("a", "INTEGER")) "[\"\\u12x4\"]" TAIL,
+                                      HEAD(COLUMN("a", "INTEGER")) "[1]],]" TAIL "x",
+                                      HEAD(COLUMN("a", "INTEGER")) "[}]" TAIL};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char *shown = table_in_pieces(bad[i], 3, i == 12 ? 2 : 1, 0);
         if (shown)

@@ -159,8 +159,7 @@ static char *requote(const char *csv, size_t n, size_t *ret_length)
     return test_sink_finish(&t, ret_length);
 }
 
-static void first_difference(const char *what, const char *sql, const char *got, size_t got_length, const char *want,
-                             size_t want_length)
+static void first_difference(const char *what, const char *sql, const char *got, size_t got_length, const char *want, size_t want_length)
 {
     size_t i = 0, n = got_length < want_length ? got_length : want_length;
     if (got_length == want_length && memcmp(got, want, got_length) == 0)
@@ -295,12 +294,14 @@ static const char *const rows_of_values[] = {
     "(VALUES (''), ('a'), (e'\\x01\\x1f\\x7f\\x0b\\x08\\x0c\\r\\n\\t\"\\\\/é'), ('🦆🦆'), (repeat('x', 70000)), (repeat('\"', 70000)), "
     "(repeat('ab\\', 5000)), ('a,b'), (e'two\\nlines'), ('say \"hi\"'), ('=1+1'), ('null'), (NULL), ('1234567'), ('12345678'), "
     "('123456789012'), ('1234567890123'), ('1234567\"'), ('12345678\\')) t(x)",
-    "(SELECT x::ENUM('a', 'b,c', 'it''s', '\"q\"', '', 'é', 'null') x FROM (VALUES ('a'), ('b,c'), ('it''s'), ('\"q\"'), (''), ('é'), ('null'), (NULL)) t(x))",
+    "(SELECT x::ENUM('a', 'b,c', 'it''s', '\"q\"', '', 'é', 'null') x FROM (VALUES ('a'), ('b,c'), ('it''s'), ('\"q\"'), (''), ('é'), ('null'), "
+    "(NULL)) t(x))",
     "(VALUES ('{\"a\" : 1e5, \"b\":1.0,\"c\":-0,\"d\":\"\\u00e9\\/\\n\\u0000\",\"e\":12345678901234567890123}'::JSON), ('[1,2,]'), "
     "('null'), ('\"x, y\"'), (' [ ] '), ('{ }'), ('[[[]],{\"a\":{}}]'), ('-0.0'), ('1e400'), ('-9223372036854775808'), ('1E-7'), "
     "('123456789.125'), ('\"\\ud83e\\udd86\"'), ('{\"a\":1,\"a\":2}'), ('[NaN, -Infinity, Infinity]'), (NULL)) t(x)",
     "(VALUES ('POINT(1 2)'::GEOMETRY), ('POINT EMPTY'), ('POINT Z (1 2.5 -3e20)'), ('LINESTRING M (0 0 1, 1 1 2)'), ('POLYGON ZM EMPTY'), "
-    "('MULTIPOINT (1 2, EMPTY)'), ('GEOMETRYCOLLECTION (POINT (1e-7 10), LINESTRING EMPTY)'), ('MULTIPOLYGON (((0 0, 0 1, 1 1, 0 0)), EMPTY)'), (NULL)) t(x)",
+    "('MULTIPOINT (1 2, EMPTY)'), ('GEOMETRYCOLLECTION (POINT (1e-7 10), LINESTRING EMPTY)'), ('MULTIPOLYGON (((0 0, 0 1, 1 1, 0 0)), EMPTY)'), "
+    "(NULL)) t(x)",
     "(VALUES (['a,b', 'c''d', 'NULL', 'nUll', ' x', 'x ', '[', ']', '{a', 'a:b', '(', ')', '\"q\"', 'x\\y', '=a', '', NULL, e'\\t', e'a\\n', "
     "'it''s \\ (x)']), ([]), (NULL), ([NULL]), (['plain'])) t(x)",
     "(VALUES (['a\\x27,'::BLOB, 'b'::BLOB, ''::BLOB, ' '::BLOB, 'NULL'::BLOB, '\\x0A'::BLOB, NULL])) t(x)",
@@ -363,19 +364,31 @@ static void test_edge_values_match_the_engine(void **state)
 
 static void test_every_character_matches_the_engine(void **state)
 {
-    compare_source(*state, "(SELECT 'a' || chr(i::INTEGER) || 'b' x FROM range(1, 1114112) r(i) WHERE i NOT BETWEEN 55296 AND 57343 AND (i < 4096 OR i % 97 = 0))", 65536);
-    compare_source(*state, "(SELECT repeat('.', i // 40) || chr((i % 40)::INTEGER) || 'some text behind it' x FROM range(1, 1600) r(i) WHERE i % 40 > 0)", 65536);
-    compare_source(*state, "(SELECT [chr(i), chr(i) || 'x', 'x' || chr(i), 'x' || chr(i) || 'x'] x FROM (SELECT i::INTEGER i FROM range(1, 300) r(i)))", 65536);
+    compare_source(
+        *state,
+        "(SELECT 'a' || chr(i::INTEGER) || 'b' x FROM range(1, 1114112) r(i) WHERE i NOT BETWEEN 55296 AND 57343 AND (i < 4096 OR i % 97 = 0))",
+        65536);
+    compare_source(*state,
+                   "(SELECT repeat('.', i // 40) || chr((i % 40)::INTEGER) || 'some text behind it' x FROM range(1, 1600) r(i) WHERE i % 40 > 0)",
+                   65536);
+    compare_source(
+        *state, "(SELECT [chr(i), chr(i) || 'x', 'x' || chr(i), 'x' || chr(i) || 'x'] x FROM (SELECT i::INTEGER i FROM range(1, 300) r(i)))", 65536);
     compare_source(*state, "(SELECT [unhex(printf('%02x', i)), unhex(printf('61%02x61', i))] x FROM range(256) r(i))", 65536);
 }
 
 /* Strings are scanned in words of 16, 8 and 4 bytes: every length with a character of each kind at every place. */
 static void test_every_length_and_place_matches_the_engine(void **state)
 {
-    compare_source(*state, "(SELECT left(repeat('abcdefgh,ij', 6), k::BIGINT) || c || left(repeat('xyz', 30), len - k) x FROM range(0, 50) l(len), range(0, 50) a(k), "
-                           "(VALUES ('\"'), ('\\'), (','), (e'\n'), (e'\r'), (e'\x1f'), ('é'), ('')) v(c) WHERE k <= len)", 65536);
-    compare_source(*state, "(SELECT left(repeat('abcdefghij', 6), k::BIGINT) || c || left(repeat('xyz', 30), len - k) x FROM range(0, 40) l(len), range(0, 40) a(k), "
-                           "(VALUES ('\"'), ('\\'), (','), (e'\n'), (e'\r'), (e'\x1f'), ('é'), ('')) v(c) WHERE k <= len)", 0);
+    compare_source(
+        *state,
+        "(SELECT left(repeat('abcdefgh,ij', 6), k::BIGINT) || c || left(repeat('xyz', 30), len - k) x FROM range(0, 50) l(len), range(0, 50) a(k), "
+        "(VALUES ('\"'), ('\\'), (','), (e'\n'), (e'\r'), (e'\x1f'), ('é'), ('')) v(c) WHERE k <= len)",
+        65536);
+    compare_source(
+        *state,
+        "(SELECT left(repeat('abcdefghij', 6), k::BIGINT) || c || left(repeat('xyz', 30), len - k) x FROM range(0, 40) l(len), range(0, 40) a(k), "
+        "(VALUES ('\"'), ('\\'), (','), (e'\n'), (e'\r'), (e'\x1f'), ('é'), ('')) v(c) WHERE k <= len)",
+        0);
 }
 
 static void test_random_values_match_the_engine(void **state)
@@ -404,11 +417,13 @@ static void test_random_values_match_the_engine(void **state)
     for (int width = 1; width <= 38; width++) {
         for (int scale = 0; scale <= width; scale += scale < 2 || scale >= width - 2 ? 1 : (width - 2 - scale + 1) / 2 + 1) {
             char source[512];
-            snprintf(source, sizeof(source),
-                     "(SELECT ((CASE WHEN i %% 2 = 0 THEN '-' ELSE '' END) || lpad(s[1:%d - %d], 1, '0') || '.' || s[%d - %d + 1:%d])::DECIMAL(%d,%d) x "
-                     "FROM (SELECT i, right(repeat('0', 40) || left((hash(i)::VARCHAR || hash(i + 1)::VARCHAR || hash(i + 2)::VARCHAR), (i %% (%d + 1))::INTEGER), %d) s "
-                     "FROM range(200) r(i)))",
-                     width, scale, width, scale, width, width, scale, width, width);
+            snprintf(
+                source, sizeof(source),
+                "(SELECT ((CASE WHEN i %% 2 = 0 THEN '-' ELSE '' END) || lpad(s[1:%d - %d], 1, '0') || '.' || s[%d - %d + 1:%d])::DECIMAL(%d,%d) x "
+                "FROM (SELECT i, right(repeat('0', 40) || left((hash(i)::VARCHAR || hash(i + 1)::VARCHAR || hash(i + 2)::VARCHAR), (i %% (%d + "
+                "1))::INTEGER), %d) s "
+                "FROM range(200) r(i)))",
+                width, scale, width, scale, width, width, scale, width, width);
             compare_source(w, source, 65536);
         }
     }
@@ -450,8 +465,10 @@ static void test_random_bit_patterns_of_floats_match_the_engine(void **state)
     assert_true(compared > (uint64_t)n * 9 / 10);
     /* For one float in a hundred (its shortest text lies half-way, or on the edge of the interval) the engine gives up on the shortest and
      * prints the DOUBLE of the same value, 2493000.75 for 2493000.8: those are left out; ours reads back as the same number as well. */
-    compared = compare(w, "SELECT f AS x, to_json(f)::VARCHAR, f::VARCHAR FROM reals WHERE TRY_CAST(f::VARCHAR AS FLOAT) = f "
-                          "AND f::VARCHAR <> f::DOUBLE::VARCHAR", 65536);
+    compared = compare(w,
+                       "SELECT f AS x, to_json(f)::VARCHAR, f::VARCHAR FROM reals WHERE TRY_CAST(f::VARCHAR AS FLOAT) = f "
+                       "AND f::VARCHAR <> f::DOUBLE::VARCHAR",
+                       65536);
     assert_true(compared > (uint64_t)n * 9 / 10);
 }
 
@@ -491,13 +508,15 @@ static void test_type_names_are_those_of_describe(void **state)
     struct world *w = *state;
     check_type_names(w, "SELECT * FROM test_all_types()");
     run(w, "CREATE TYPE mood AS ENUM('sad', 'it''s', '')");
-    check_type_names(w, "SELECT 1::DECIMAL(1,0) a, 0::DECIMAL(38,38) b, NULL::mood c, [NULL::mood] d, '1'::JSON e, ['1'::JSON] f, 1::VARIANT g, "
-                        "'POINT(1 2)'::GEOMETRY h, ROW(1, 'a') i, {'a b': 1, 'select': 2, 'A': 3, 'x\"y': 4, 'name': 5, 'ok1': 6, '1no': 7, 'é': 8} j, "
-                        "NULL::UNION(\"a b\" INTEGER, c VARCHAR[][3]) k, MAP {1: {'a': [1]}} l, [[1, 2]]::INTEGER[2][] m, "
-                        "{'v': 1::VARIANT, 'j': '1'::JSON, 'd': 1.5, 't': now(), 'i': INTERVAL 1 DAY} n, NULL o, [] p, [NULL] q, "
-                        "1::BIGNUM r, '1'::BIT s, uuid() t, '00:00:01'::TIME_NS u, '12:00:00+00'::TIMETZ v, ''::BLOB x, ROW(ROW(1)) y, "
-                        "1::UINTEGER \"weird \"\" name\", '00:00'::TIME z");
-    duckdb_result r = stream(w, "SELECT string_agg('\"' || keyword_name || '\" := 1', ', ') FROM (SELECT DISTINCT keyword_name FROM duckdb_keywords())");
+    check_type_names(w,
+                     "SELECT 1::DECIMAL(1,0) a, 0::DECIMAL(38,38) b, NULL::mood c, [NULL::mood] d, '1'::JSON e, ['1'::JSON] f, 1::VARIANT g, "
+                     "'POINT(1 2)'::GEOMETRY h, ROW(1, 'a') i, {'a b': 1, 'select': 2, 'A': 3, 'x\"y': 4, 'name': 5, 'ok1': 6, '1no': 7, 'é': 8} j, "
+                     "NULL::UNION(\"a b\" INTEGER, c VARCHAR[][3]) k, MAP {1: {'a': [1]}} l, [[1, 2]]::INTEGER[2][] m, "
+                     "{'v': 1::VARIANT, 'j': '1'::JSON, 'd': 1.5, 't': now(), 'i': INTERVAL 1 DAY} n, NULL o, [] p, [NULL] q, "
+                     "1::BIGNUM r, '1'::BIT s, uuid() t, '00:00:01'::TIME_NS u, '12:00:00+00'::TIMETZ v, ''::BLOB x, ROW(ROW(1)) y, "
+                     "1::UINTEGER \"weird \"\" name\", '00:00'::TIME z");
+    duckdb_result r = stream(w,
+                             "SELECT string_agg('\"' || keyword_name || '\" := 1', ', ') FROM (SELECT DISTINCT keyword_name FROM duckdb_keywords())");
     struct columns *columns = columns_new(&r);
     uint32_t one;
     duckdb_data_chunk chunk = duckdb_fetch_chunk(r);
@@ -561,14 +580,10 @@ static void test_materialised_chunks_are_flat_too(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_types_match_the_engine),
-        cmocka_unit_test(test_edge_values_match_the_engine),
-        cmocka_unit_test(test_every_character_matches_the_engine),
-        cmocka_unit_test(test_every_length_and_place_matches_the_engine),
-        cmocka_unit_test(test_random_values_match_the_engine),
-        cmocka_unit_test(test_random_bit_patterns_of_floats_match_the_engine),
-        cmocka_unit_test(test_type_names_are_those_of_describe),
-        cmocka_unit_test(test_shape_of_a_prepared_statement),
+        cmocka_unit_test(test_all_types_match_the_engine),         cmocka_unit_test(test_edge_values_match_the_engine),
+        cmocka_unit_test(test_every_character_matches_the_engine), cmocka_unit_test(test_every_length_and_place_matches_the_engine),
+        cmocka_unit_test(test_random_values_match_the_engine),     cmocka_unit_test(test_random_bit_patterns_of_floats_match_the_engine),
+        cmocka_unit_test(test_type_names_are_those_of_describe),   cmocka_unit_test(test_shape_of_a_prepared_statement),
         cmocka_unit_test(test_materialised_chunks_are_flat_too),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -73,10 +73,9 @@ static void test_defaults_are_the_contracts(void **state)
 static void test_every_type_is_read(void **state)
 {
     (void)state;
-    struct config *cfg =
-        load("[server]\nlisten = [::1]:0\nallowed_hosts = a.example , b.example,c\nkeyless_admin = yes\n"
-             "[pool]\nmemory_limit = 300MiB\nisolation = key\nworkers = 3\n"
-             "[limits]\ntimeout = 1500ms\nqueue_length = 0\n[log]\nlevel = debug\nsql = off\n");
+    struct config *cfg = load("[server]\nlisten = [::1]:0\nallowed_hosts = a.example , b.example,c\nkeyless_admin = yes\n"
+                              "[pool]\nmemory_limit = 300MiB\nisolation = key\nworkers = 3\n"
+                              "[limits]\ntimeout = 1500ms\nqueue_length = 0\n[log]\nlevel = debug\nsql = off\n");
     assert_string_equal(cfg->server.listen, "[::1]:0");
     assert_int_equal(cfg->server.allowed_hosts.count, 3);
     assert_string_equal(cfg->server.allowed_hosts.items[0], "a.example");
@@ -134,8 +133,7 @@ static void test_set_beats_environment_beats_file(void **state)
                    "BULKHEADS=1",
                    "ODD",
                    NULL};
-    const char *const sets[] = {"limits.queue_length=3", "limits.queue_length=4", "source.pg.type=postgres",
-                                "source.pg.host=a=b", NULL};
+    const char *const sets[] = {"limits.queue_length=3", "limits.queue_length=4", "source.pg.type=postgres", "source.pg.host=a=b", NULL};
     struct config *cfg = NULL;
     struct error err;
     int r = config_load(&cfg, path, sets, env, &err);
@@ -153,9 +151,8 @@ static void test_set_beats_environment_beats_file(void **state)
 static void test_sources_are_kept(void **state)
 {
     (void)state;
-    struct config *cfg =
-        load("[source.pg]\ntype = postgres\nhost = db.example\nport = 5432\nroles = analyst, admin\n"
-             "[source.lake]\ntype = s3\nbucket = b\n[source.pg]\nuser = u\n");
+    struct config *cfg = load("[source.pg]\ntype = postgres\nhost = db.example\nport = 5432\nroles = analyst, admin\n"
+                              "[source.lake]\ntype = s3\nbucket = b\n[source.pg]\nuser = u\n");
     assert_int_equal(cfg->source_count, 2);
     assert_string_equal(cfg->sources[0].name, "pg");
     assert_int_equal(cfg->sources[0].count, 5);
@@ -245,8 +242,7 @@ static void note(void *user, const char *name, const char *from, const char *to,
 static void test_difference_names_what_changed(void **state)
 {
     (void)state;
-    struct config *a =
-        load("[limits]\ntimeout = 30s\n[source.x]\ntype = files\npath = /a\n[source.gone]\ntype = s3\n");
+    struct config *a = load("[limits]\ntimeout = 30s\n[source.x]\ntype = files\npath = /a\n[source.gone]\ntype = s3\n");
     struct config *b = load("[server]\nlisten = 127.0.0.1:1\n[pool]\nthreads = 4\n[limits]\ntimeout = 60s\n"
                             "[source.x]\ntype = files\npath = /b\n[source.new]\ntype = mysql\n");
     struct seen s = {{0}};

@@ -42,8 +42,7 @@ static struct ArrowSchema *schema_child(struct ArrowSchema *s, int children, int
 }
 
 /* One column's schema: "format" of the column; nested ones are filled in by `nest`. */
-static char *encode_with(const struct column *c, uint32_t count, uint64_t rows, size_t window, size_t *ret_length,
-                         void (*make)(struct ArrowSchema *))
+static char *encode_with(const struct column *c, uint32_t count, uint64_t rows, size_t window, size_t *ret_length, void (*make)(struct ArrowSchema *))
 {
     struct test_sink t;
     test_sink_init(&t, window);
@@ -150,8 +149,7 @@ static void print(FILE *f, const struct ArrowArrayView *v, int64_t i)
         }
         fputc('}', f);
         break;
-    default:
-        fprintf(f, "%lld", (long long)ArrowArrayViewGetIntUnsafe(v, i));
+    default: fprintf(f, "%lld", (long long)ArrowArrayViewGetIntUnsafe(v, i));
     }
 }
 
@@ -210,7 +208,8 @@ static void numbers_and_strings_with_nulls(void **state)
     set_string(&b[0], "twelve bytes");
     set_string(&b[1], "thirteen byte");
     set_string(&b[2], "not shown at all, as it is NULL");
-    struct column c[] = {{.type = COL_INTEGER, .name = "a", .data = a, .validity = &valid_a}, {.type = COL_VARCHAR, .name = "b", .data = b, .validity = &valid_b}};
+    struct column c[] = {{.type = COL_INTEGER, .name = "a", .data = a, .validity = &valid_a},
+                         {.type = COL_VARCHAR, .name = "b", .data = b, .validity = &valid_b}};
     assert_decodes(c, 2, 3, make_int_and_text, "1|twelve bytes;NULL|thirteen byte;3|NULL;");
     assert_decodes(c, 2, 0, make_int_and_text, "");
 }
@@ -221,7 +220,8 @@ static void nothing_of_a_null_slot_leaves(void **state)
     enum { N = 2048 };
     static uint64_t secret[N], valid[N / 64];
     static struct column_string names[N];
-    struct column c[] = {{.type = COL_INTERVAL, .name = "a", .data = NULL, .validity = valid}, {.type = COL_VARCHAR, .name = "b", .data = names, .validity = valid},
+    struct column c[] = {{.type = COL_INTERVAL, .name = "a", .data = NULL, .validity = valid},
+                         {.type = COL_VARCHAR, .name = "b", .data = names, .validity = valid},
                          {.type = COL_BIGINT, .name = "c", .data = secret, .validity = valid}};
     static uint64_t intervals[2 * N];
     memset(secret, 0xd7, sizeof secret);

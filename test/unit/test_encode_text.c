@@ -96,12 +96,9 @@ static uint8_t *text_of(size_t n, size_t at, char special)
 static bool is_looked_for(uint8_t c, enum scan_for what)
 {
     switch (what) {
-    case SCAN_JSON:
-        return c < 0x20 || c == '"' || c == '\\';
-    case SCAN_CSV:
-        return c == ',' || c == '"' || c == '\n' || c == '\r';
-    default:
-        return c == '"';
+    case SCAN_JSON: return c < 0x20 || c == '"' || c == '\\';
+    case SCAN_CSV: return c == ',' || c == '"' || c == '\n' || c == '\r';
+    default: return c == '"';
     }
 }
 

@@ -76,11 +76,21 @@ static void volatile_functions_stay_fresh(void **state)
 {
     (void)state;
     static const char *const sql[] = {
-        "SELECT random()", "SELECT uuid()", "SELECT gen_random_uuid()", "SELECT uuidv7()", "SELECT epoch_ns(now())",
-        "SELECT epoch_us(current_timestamp)", "SELECT get_current_time()", "SELECT current_localtimestamp()", "SELECT epoch_us(transaction_timestamp())",
-        "SELECT (SELECT random())", "SELECT list_transform([1], x -> random())", "WITH a AS MATERIALIZED (SELECT now() n) SELECT n FROM a",
+        "SELECT random()",
+        "SELECT uuid()",
+        "SELECT gen_random_uuid()",
+        "SELECT uuidv7()",
+        "SELECT epoch_ns(now())",
+        "SELECT epoch_us(current_timestamp)",
+        "SELECT get_current_time()",
+        "SELECT current_localtimestamp()",
+        "SELECT epoch_us(transaction_timestamp())",
+        "SELECT (SELECT random())",
+        "SELECT list_transform([1], x -> random())",
+        "WITH a AS MATERIALIZED (SELECT now() n) SELECT n FROM a",
         "SELECT i FROM t ORDER BY random() LIMIT 20",
-        "SELECT string_agg(i, ',') FROM (SELECT i FROM t USING SAMPLE 20)", "SELECT string_agg(i, ',') FROM t TABLESAMPLE reservoir(20)",
+        "SELECT string_agg(i, ',') FROM (SELECT i FROM t USING SAMPLE 20)",
+        "SELECT string_agg(i, ',') FROM t TABLESAMPLE reservoir(20)",
     };
     for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {
         struct answer first = ask(f.engine, sql[i]), second = ask(f.engine, sql[i]), third = ask(f.engine, sql[i]);
@@ -97,9 +107,10 @@ static void parameters_rebind(void **state)
     (void)state;
     static const char sql[] = "SELECT $1 AS x, typeof($1) AS t";
     static const char *const rows[][3] = {
-        {"[1]", "1,BIGINT\n", "BIGINT"}, {"[2]", "2,BIGINT\n", "BIGINT"}, {"[\"a\"]", "a,VARCHAR\n", "VARCHAR"},
-        {"[1.5]", "1.5,DOUBLE\n", "DOUBLE"}, {"[true]", "true,BOOLEAN\n", "BOOLEAN"}, {"[[1,2]]", "\"[1, 2]\",BIGINT[]\n", "BIGINT[]"},
-        {"[3]", "3,BIGINT\n", "BIGINT"}, {"[{\"type\":\"DATE\",\"value\":\"2020-02-29\"}]", "2020-02-29,DATE\n", "DATE"},
+        {"[1]", "1,BIGINT\n", "BIGINT"},         {"[2]", "2,BIGINT\n", "BIGINT"},
+        {"[\"a\"]", "a,VARCHAR\n", "VARCHAR"},   {"[1.5]", "1.5,DOUBLE\n", "DOUBLE"},
+        {"[true]", "true,BOOLEAN\n", "BOOLEAN"}, {"[[1,2]]", "\"[1, 2]\",BIGINT[]\n", "BIGINT[]"},
+        {"[3]", "3,BIGINT\n", "BIGINT"},         {"[{\"type\":\"DATE\",\"value\":\"2020-02-29\"}]", "2020-02-29,DATE\n", "DATE"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct answer a = ask_with(f.engine, sql, rows[i][0]);
@@ -167,8 +178,11 @@ static void process_wide_effects_spend_the_engine(void **state)
 {
     (void)state;
     static const char *const sql[] = {
-        "FROM enable_logging()", "FROM system.main.\"enable_logging\" /* x */ (level = 'debug')", "SELECT * FROM Enable_Profiling()",
-        "FROM query('FROM enable_logging()')", "EXPLAIN ANALYZE FROM enable_logging()",
+        "FROM enable_logging()",
+        "FROM system.main.\"enable_logging\" /* x */ (level = 'debug')",
+        "SELECT * FROM Enable_Profiling()",
+        "FROM query('FROM enable_logging()')",
+        "EXPLAIN ANALYZE FROM enable_logging()",
     };
     const char *const allow[] = {"enable_logging", "ENABLE_PROFILING", NULL};
     for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {

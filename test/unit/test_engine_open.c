@@ -207,10 +207,11 @@ static void locked_down(void **state)
     const char *const allow[] = {"read_text", "duckdb_settings", NULL};
     struct engine *e = open_engine_allowing(f.path, 0, allow);
     assert_answer(e, "SELECT current_setting('TimeZone')", "UTC\n");
-    assert_answer(e, "SELECT name, value FROM duckdb_settings() WHERE name IN ('access_mode', 'threads', 'lock_configuration',"
-                     " 'enable_external_access', 'allow_community_extensions', 'autoload_known_extensions',"
-                     " 'autoinstall_known_extensions', 'allow_persistent_secrets', 'temp_directory',"
-                     " 'enable_progress_bar', 'memory_limit') ORDER BY name",
+    assert_answer(e,
+                  "SELECT name, value FROM duckdb_settings() WHERE name IN ('access_mode', 'threads', 'lock_configuration',"
+                  " 'enable_external_access', 'allow_community_extensions', 'autoload_known_extensions',"
+                  " 'autoinstall_known_extensions', 'allow_persistent_secrets', 'temp_directory',"
+                  " 'enable_progress_bar', 'memory_limit') ORDER BY name",
                   "access_mode,read_only\nallow_community_extensions,false\nallow_persistent_secrets,false\n"
                   "autoinstall_known_extensions,false\nautoload_known_extensions,false\n"
                   "enable_external_access,false\nenable_progress_bar,false\n"
@@ -241,8 +242,12 @@ static void spills_only_into_its_scratch(void **state)
     char scratch[160];
     snprintf(scratch, sizeof scratch, "%s/scratch", f.dir);
     assert_int_equal(mkdir(scratch, 0700), 0);
-    struct engine_options o = {.database_path = f.path, .memory_limit_bytes = 64 << 20, .threads = 1,
-                               .scratch_directory = scratch, .scratch_limit_bytes = 1 << 30, .allow_functions = allow};
+    struct engine_options o = {.database_path = f.path,
+                               .memory_limit_bytes = 64 << 20,
+                               .threads = 1,
+                               .scratch_directory = scratch,
+                               .scratch_limit_bytes = 1 << 30,
+                               .allow_functions = allow};
     static const char heavy[] = "SELECT count(DISTINCT (i, -i)) FROM range(3000000) r(i)";
     struct error err = {0};
     struct engine *e = engine_open(&o, &err);

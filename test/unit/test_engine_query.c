@@ -36,8 +36,12 @@ static void answers_every_reading_statement(void **state)
     assert_answer(f.engine, "PIVOT (SELECT 1 AS a, 2 AS b) ON a IN (1) USING sum(b)", "2\n");
     assert_answer(f.engine, "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b", "a,1\nb,2\n");
     assert_answer(f.engine, "SELECT count(*), min(s) FROM t", "10000,row 0\n");
-    static const char *const explains[] = {"EXPLAIN SELECT 1", "explain analyze SELECT 1", "EXPLAIN (FORMAT json) SELECT 1",
-                                           "EXPLAIN (SELECT 1)", "EXPLAIN (ANALYZE, FORMAT json) FROM t", "EXPLAIN /* x */ ANALYZE\nSELECT 1"};
+    static const char *const explains[] = {"EXPLAIN SELECT 1",
+                                           "explain analyze SELECT 1",
+                                           "EXPLAIN (FORMAT json) SELECT 1",
+                                           "EXPLAIN (SELECT 1)",
+                                           "EXPLAIN (ANALYZE, FORMAT json) FROM t",
+                                           "EXPLAIN /* x */ ANALYZE\nSELECT 1"};
     for (size_t i = 0; i < sizeof explains / sizeof *explains; i++) {
         struct answer a = ask(f.engine, explains[i]);
         assert_string_equal(a.err.detail, "");
@@ -162,7 +166,8 @@ static void errors_have_class_position_and_text(void **state)
         {"SELECT 1, CAST(s AS INTEGER) FROM t", "Conversion", "Conversion Error: Could not convert string 'row 0' to INT32", 11},
         {"SELECT 'abc", "Parser", "Parser Error: unterminated quoted string at or near \"'abc\"", 8},
         {"SELECT error('boo')", "Invalid Input", "Invalid Input Error: boo", 0},
-        {"SELECT error('INTERNAL Error: {\"exception_type\":\"INTERNAL\",\"exception_message\":\"x\"}')", "Invalid Input", "Invalid Input Error: ", 0},
+        {"SELECT error('INTERNAL Error: {\"exception_type\":\"INTERNAL\",\"exception_message\":\"x\"}')", "Invalid Input",
+         "Invalid Input Error: ", 0},
         {"SELECT 9223372036854775807 + 1", "Out of Range", "Out of Range Error: Overflow in addition", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -240,14 +245,10 @@ static void out_of_memory_spends_the_engine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_every_reading_statement),
-        cmocka_unit_test(many_rows_stream_in_order),
-        cmocka_unit_test(refuses_every_other_statement),
-        cmocka_unit_test(takes_exactly_one_statement),
-        cmocka_unit_test(errors_have_class_position_and_text),
-        cmocka_unit_test(an_error_after_the_first_rows_ends_the_stream),
-        cmocka_unit_test(a_stream_left_early_leaves_nothing),
-        cmocka_unit_test(no_path_of_the_server_in_an_error),
+        cmocka_unit_test(answers_every_reading_statement),     cmocka_unit_test(many_rows_stream_in_order),
+        cmocka_unit_test(refuses_every_other_statement),       cmocka_unit_test(takes_exactly_one_statement),
+        cmocka_unit_test(errors_have_class_position_and_text), cmocka_unit_test(an_error_after_the_first_rows_ends_the_stream),
+        cmocka_unit_test(a_stream_left_early_leaves_nothing),  cmocka_unit_test(no_path_of_the_server_in_an_error),
         cmocka_unit_test(out_of_memory_spends_the_engine),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

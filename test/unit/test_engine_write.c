@@ -61,8 +61,13 @@ static int run_with(const char *sql, const char *params, bool one_transaction, s
 {
     struct engine *e = open_writer();
     uint32_t statements = 0;
-    struct script s = {.sql = sql, .len = strlen(sql), .params = params, .params_len = params ? strlen(params) : 0,
-                       .one_transaction = one_transaction, .rows = last ? take_rows : NULL, .ctx = last};
+    struct script s = {.sql = sql,
+                       .len = strlen(sql),
+                       .params = params,
+                       .params_len = params ? strlen(params) : 0,
+                       .one_transaction = one_transaction,
+                       .rows = last ? take_rows : NULL,
+                       .ctx = last};
     memset(err, 0, sizeof *err);
     int rc = engine_script(e, &s, &statements, err);
     if (rc == 0) {
@@ -103,7 +108,8 @@ static void a_script_runs_statement_by_statement(void **state)
     (void)state;
     assert_int_equal(run("CREATE TABLE t(i INTEGER, s VARCHAR); -- one; not two\n"
                          "INSERT INTO t VALUES (1, ';'), (2, 'a''b;');\n;;\n"
-                         "INSERT INTO t SELECT 3, $$x;y$$; /* nor; here */ CREATE VIEW v AS SELECT count(*) AS n FROM t"), 4);
+                         "INSERT INTO t SELECT 3, $$x;y$$; /* nor; here */ CREATE VIEW v AS SELECT count(*) AS n FROM t"),
+                     4);
     assert_string_equal(reads(f.path, "SELECT string_agg(s, '|' ORDER BY i) FROM t"), ";|a'b;|x;y\n");
     assert_false(exists(path_of(&f, "data.duckdb.wal")));
     assert_int_equal(run(""), 0);
@@ -118,7 +124,8 @@ static void the_last_statement_answers(void **state)
     (void)state;
     struct error err;
     struct last last = {0};
-    assert_int_equal(run_with("CREATE TABLE t(i INTEGER); INSERT INTO t SELECT * FROM range(5000); SELECT i AS a FROM t", NULL, false, &last, &err), 3);
+    assert_int_equal(run_with("CREATE TABLE t(i INTEGER); INSERT INTO t SELECT * FROM range(5000); SELECT i AS a FROM t", NULL, false, &last, &err),
+                     3);
     assert_int_equal(last.rows, 5000);
     assert_string_equal(last.first, "a");
     last = (struct last){0};
@@ -160,7 +167,8 @@ static void in_place_a_script_is_one_transaction(void **state)
     assert_int_equal(run_with("INSERT INTO t VALUES (1); CREATE TABLE u(i INTEGER); INSERT INTO t VALUES (1)", NULL, true, NULL, &err), -1);
     assert_non_null(strstr(err.detail, "statement 3"));
     assert_string_equal(reads(f.path, "SELECT (SELECT count(*) FROM t) || '/' || (SELECT count(*) FROM duckdb_tables())"), "0/1\n");
-    static const char *const refused[] = {"BEGIN", "COMMIT", "rollback", "CHECKPOINT", "FORCE CHECKPOINT", "ATTACH ':memory:' AS m", "USE memory", "VACUUM"};
+    static const char *const refused[] = {"BEGIN",      "COMMIT", "rollback", "CHECKPOINT", "FORCE CHECKPOINT", "ATTACH ':memory:' AS m",
+                                          "USE memory", "VACUUM"};
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         char sql[100];
         snprintf(sql, sizeof sql, "INSERT INTO t VALUES (9); %s", refused[i]);
@@ -214,7 +222,8 @@ static void counts_tell_what_is_missing(void **state)
     (void)state;
     struct table_counts a, b;
     struct error err;
-    run("CREATE TABLE t AS SELECT * FROM range(3); CREATE SCHEMA \"o\"\"dd\"; CREATE TABLE \"o\"\"dd\".\"ta;ble\" AS SELECT 1 AS i; CREATE TEMP TABLE x(i INTEGER)");
+    run("CREATE TABLE t AS SELECT * FROM range(3); CREATE SCHEMA \"o\"\"dd\"; CREATE TABLE \"o\"\"dd\".\"ta;ble\" AS SELECT 1 AS i; CREATE TEMP "
+        "TABLE x(i INTEGER)");
     struct engine *e = open_writer();
     assert_int_equal(engine_count_tables(e, &a, &err), 0);
     assert_int_equal(a.count, 2);

@@ -40,13 +40,17 @@ static void an_error_inside_of_another_is_the_one_that_counts(void **state)
     const struct failure_context ctx = {.memory_limit_bytes = 1000, .sql_len = 100};
     struct error err;
 #define LATE "Attempting to execute an unsuccessful or closed pending query result\nError: "
-    assert_false(failure_from_message(&err, "Invalid Input Error: " LATE "{\"exception_type\":\"Conversion\",\"exception_message\":\"no number\",\"position\":\"7\"}",
-                                      DUCKDB_ERROR_INVALID_INPUT, &ctx));
+    assert_false(failure_from_message(
+        &err, "Invalid Input Error: " LATE "{\"exception_type\":\"Conversion\",\"exception_message\":\"no number\",\"position\":\"7\"}",
+        DUCKDB_ERROR_INVALID_INPUT, &ctx));
     assert_int_equal(err.code, ERR_SQL);
     assert_string_equal(err.detail, "Conversion Error: no number");
     assert_int_equal(err.position, 8);
-    assert_true(failure_from_message(&err, "{\"exception_type\":\"Invalid Input\",\"exception_message\":\"" "Attempting to execute an unsuccessful or closed pending query "
-                                           "result\\nError: Out of Memory Error: no more\"}", DUCKDB_ERROR_INVALID_INPUT, &ctx));
+    assert_true(failure_from_message(&err,
+                                     "{\"exception_type\":\"Invalid Input\",\"exception_message\":\""
+                                     "Attempting to execute an unsuccessful or closed pending query "
+                                     "result\\nError: Out of Memory Error: no more\"}",
+                                     DUCKDB_ERROR_INVALID_INPUT, &ctx));
     assert_int_equal(err.code, ERR_OUT_OF_MEMORY);
     assert_string_equal(err.detail, "no more");
 }
@@ -58,8 +62,9 @@ static void bytes_that_are_no_text_do_not_hide_what_is_one(void **state)
     failure_hide_noise(&h, " at \"options='-c x'\"");
     const struct failure_context ctx = {.hide = &h};
     struct error err;
-    failure_from_message(&err, "{\"exception_type\":\"IO\",\"exception_message\":\"Unable at \\\"options='-c x'\\\": \xc3\xa4 \xff\xe2\x82 \xf0\x9f\x98\x80\xc3\"}", 0,
-                         &ctx);
+    failure_from_message(
+        &err, "{\"exception_type\":\"IO\",\"exception_message\":\"Unable at \\\"options='-c x'\\\": \xc3\xa4 \xff\xe2\x82 \xf0\x9f\x98\x80\xc3\"}", 0,
+        &ctx);
     assert_string_equal(err.detail, "IO Error: Unable: \xc3\xa4 ??? \xf0\x9f\x98\x80?");
     failure_hide_free(&h);
 }
@@ -69,8 +74,9 @@ static void advice_for_the_engines_developers_is_left_out(void **state)
     (void)state;
     const struct failure_context ctx = {0};
     struct error err;
-    assert_true(failure_from_message(&err, "INTERNAL Error: no default database\nThis error signals an assertion failure within DuckDB. This usually\n\nStack Trace:\n0",
-                                     0, &ctx));
+    assert_true(failure_from_message(
+        &err, "INTERNAL Error: no default database\nThis error signals an assertion failure within DuckDB. This usually\n\nStack Trace:\n0", 0,
+        &ctx));
     assert_string_equal(err.detail, "engine internal error: no default database");
 }
 
@@ -101,8 +107,9 @@ static void out_of_memory_tells_whose_limit_it_was(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_secret_of_every_source_is_hidden), cmocka_unit_test(an_error_inside_of_another_is_the_one_that_counts),
-                                       cmocka_unit_test(bytes_that_are_no_text_do_not_hide_what_is_one), cmocka_unit_test(advice_for_the_engines_developers_is_left_out),
-                                       cmocka_unit_test(out_of_memory_tells_whose_limit_it_was)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_secret_of_every_source_is_hidden), cmocka_unit_test(an_error_inside_of_another_is_the_one_that_counts),
+        cmocka_unit_test(bytes_that_are_no_text_do_not_hide_what_is_one), cmocka_unit_test(advice_for_the_engines_developers_is_left_out),
+        cmocka_unit_test(out_of_memory_tells_whose_limit_it_was)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -346,7 +346,7 @@ static void a_killed_worker_counts_as_a_place_for_a_while(void **state)
     push_many(w, 0, 2);
     push_many(w, 1, 3);
     struct job *b1 = next(w), *second, *third;
-    assert_int_equal(name(b1), 'b');  /* a is at one already */
+    assert_int_equal(name(b1), 'b'); /* a is at one already */
     second = next(w);
     third = next(w);
     assert_int_equal(name(second), 'a'); /* equals now, and a waited first */
@@ -368,7 +368,7 @@ static void penalties_can_be_forgiven(void **state)
     fair_forgive(w->fair, now);
     struct job *first = next(w), *second = next(w);
     assert_int_equal(name(first) + name(second), 'a' + 'b'); /* equals again */
-    fair_penalize(w->fair, second, now + 1); /* and from here on it counts again */
+    fair_penalize(w->fair, second, now + 1);                 /* and from here on it counts again */
     end(w, first), end(w, second);
 }
 
@@ -641,7 +641,8 @@ int main(void)
         TEST(nobody_gives_way_to_an_equal),
         TEST(leaving_from_the_middle_keeps_the_order),
         TEST(a_job_started_in_vain_is_first_again),
-        TEST(a_parked_tenant_lets_others_go_first), TEST(who_was_parked_comes_back_before_its_equals),
+        TEST(a_parked_tenant_lets_others_go_first),
+        TEST(who_was_parked_comes_back_before_its_equals),
         TEST(a_killed_worker_counts_as_a_place_for_a_while),
         TEST(penalties_have_a_maximum_and_an_end),
         TEST(penalties_can_be_forgiven),

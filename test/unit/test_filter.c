@@ -23,12 +23,12 @@
 
 #include <cmocka.h>
 
-#define EXPECT(condition)                                                                                                                  \
-    do {                                                                                                                                   \
-        if (!(condition)) {                                                                                                                \
-            fprintf(stderr, "%s:%d: not so: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                                      \
-            return 1;                                                                                                                      \
-        }                                                                                                                                  \
+#define EXPECT(condition)                                                                             \
+    do {                                                                                              \
+        if (!(condition)) {                                                                           \
+            fprintf(stderr, "%s:%d: not so: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
+            return 1;                                                                                 \
+        }                                                                                             \
     } while (0)
 
 struct sockets {
@@ -48,7 +48,9 @@ static struct sockaddr_in bind_loopback(int fd)
 
 static struct sockets make_sockets(void)
 {
-    struct sockets s = {.udp = socket(AF_INET, SOCK_DGRAM, 0), .tcp = socket(AF_INET, SOCK_STREAM, 0), .listener = socket(AF_INET, SOCK_STREAM, 0),
+    struct sockets s = {.udp = socket(AF_INET, SOCK_DGRAM, 0),
+                        .tcp = socket(AF_INET, SOCK_STREAM, 0),
+                        .listener = socket(AF_INET, SOCK_STREAM, 0),
                         .elsewhere = socket(AF_INET, SOCK_DGRAM, 0)};
     struct sockaddr_in there = bind_loopback(s.listener);
     assert_int_equal(listen(s.listener, 4), 0);
@@ -68,10 +70,7 @@ static void close_sockets(struct sockets *s)
     close(s->pair[1]);
 }
 
-static bool sends_to(const struct sockets *s, int fd, int flags)
-{
-    return syscall(SYS_sendto, fd, "x", 1, flags, &s->other, sizeof s->other) >= 0;
-}
+static bool sends_to(const struct sockets *s, int fd, int flags) { return syscall(SYS_sendto, fd, "x", 1, flags, &s->other, sizeof s->other) >= 0; }
 
 static bool sends_message(const struct sockets *s, int fd, int flags)
 {

@@ -59,7 +59,8 @@ static struct source source_new(size_t total, size_t ready, size_t piece)
 
 static struct body_source as_source(struct source *s)
 {
-    return (struct body_source){.ctx = s, .file = s->file_end ? source_file : NULL, .peek = source_peek, .consume = source_consume, .all = source_all};
+    return (struct body_source){
+        .ctx = s, .file = s->file_end ? source_file : NULL, .peek = source_peek, .consume = source_consume, .all = source_all};
 }
 
 /* Part of it lies in a file from now on, and can't be seen in memory. */
@@ -583,9 +584,9 @@ static void problems_have_the_contracts_fields(void **state)
                     HEADS("400", "The statement failed") "\"sql_error\",\"query_id\":\"q1\",\"error_type\":\"Parser\",\"position\":8}\n");
     SET(ERR_WORKER_CRASHED);
     e.signal = 11;
-    expect_document(f, &e, "HTTP/1.1 502 Bad Gateway\r\n",
-                    HEADS("502", "The worker process died while running this query")
-                    "\"worker_crashed\",\"query_id\":\"q1\",\"signal\":\"SIGSEGV\"}\n");
+    expect_document(
+        f, &e, "HTTP/1.1 502 Bad Gateway\r\n",
+        HEADS("502", "The worker process died while running this query") "\"worker_crashed\",\"query_id\":\"q1\",\"signal\":\"SIGSEGV\"}\n");
     e.signal = 0;
     expect_document(f, &e, "HTTP/1.1 502 Bad Gateway\r\n",
                     HEADS("502", "The worker process died while running this query") "\"worker_crashed\",\"query_id\":\"q1\"}\n");
@@ -596,9 +597,9 @@ static void problems_have_the_contracts_fields(void **state)
                     HEADS("504", "The query ran out of time") "\"timeout\",\"query_id\":\"q1\",\"limit_ms\":5000,\"stopped_by\":\"term\"}\n");
     SET(ERR_OUT_OF_MEMORY);
     e.limit_bytes = 1000000;
-    expect_document(f, &e, "HTTP/1.1 507 Insufficient Storage\r\n",
-                    HEADS("507", "The query ran out of memory")
-                    "\"out_of_memory\",\"query_id\":\"q1\",\"limit_bytes\":1000000,\"stopped_by\":\"engine\"}\n");
+    expect_document(
+        f, &e, "HTTP/1.1 507 Insufficient Storage\r\n",
+        HEADS("507", "The query ran out of memory") "\"out_of_memory\",\"query_id\":\"q1\",\"limit_bytes\":1000000,\"stopped_by\":\"engine\"}\n");
     SET(ERR_RESULT_TOO_LARGE);
     e.limit_bytes = 7;
     expect_document(f, &e, "HTTP/1.1 413 ", HEADS("413", "The result is too large") "\"result_too_large\",\"query_id\":\"q1\",\"limit_bytes\":7}\n");
@@ -670,14 +671,25 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
     const struct CMUnitTest tests[] = {
-        TEST(a_stream_grows_with_its_source), TEST(a_slow_reader_gets_every_byte), TEST(small_streams_and_empty_ones_end_well),
-        TEST(a_body_may_lie_in_a_file), TEST(a_file_that_is_shorter_than_it_was_said_to_be_cuts_the_body),
-        TEST(http10_streams_until_close), TEST(an_abort_cuts_the_body), TEST(a_source_that_ends_short_cuts_the_body),
-        TEST(a_client_that_goes_is_reported_once), TEST(without_a_user_the_answer_goes_into_the_void),
-        TEST(a_client_that_leaves_with_its_whole_answer_had_it), TEST(a_client_that_takes_nothing_is_cut), TEST(a_client_that_drips_is_cut), TEST(a_source_may_take_longer_than_the_delivery_timeout),
-        TEST(a_large_answer_to_a_slow_client_is_whole), TEST(one_fast_reader_does_not_starve_others),
+        TEST(a_stream_grows_with_its_source),
+        TEST(a_slow_reader_gets_every_byte),
+        TEST(small_streams_and_empty_ones_end_well),
+        TEST(a_body_may_lie_in_a_file),
+        TEST(a_file_that_is_shorter_than_it_was_said_to_be_cuts_the_body),
+        TEST(http10_streams_until_close),
+        TEST(an_abort_cuts_the_body),
+        TEST(a_source_that_ends_short_cuts_the_body),
+        TEST(a_client_that_goes_is_reported_once),
+        TEST(without_a_user_the_answer_goes_into_the_void),
+        TEST(a_client_that_leaves_with_its_whole_answer_had_it),
+        TEST(a_client_that_takes_nothing_is_cut),
+        TEST(a_client_that_drips_is_cut),
+        TEST(a_source_may_take_longer_than_the_delivery_timeout),
+        TEST(a_large_answer_to_a_slow_client_is_whole),
+        TEST(one_fast_reader_does_not_starve_others),
         TEST(long_answers_to_this_machine_are_not_paced),
-        TEST(problems_have_the_contracts_fields), TEST(freeing_the_server_tells_living_exchanges),
+        TEST(problems_have_the_contracts_fields),
+        TEST(freeing_the_server_tells_living_exchanges),
         TEST(running_out_of_fds_only_delays_a_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

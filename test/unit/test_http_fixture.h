@@ -33,7 +33,7 @@ struct fixture {
     int port;
     struct http_options opt;
     void (*on_request)(struct fixture *f, struct exchange *x); /* NULL: echo */
-    struct exchange *held;  /* the last exchange of a holding handler */
+    struct exchange *held;                                     /* the last exchange of a holding handler */
     void *user_seen;
     int requests, gone, sent, heads;
 };
@@ -119,9 +119,16 @@ static UNUSED int fixture_open(void **state)
     assert_int_equal(listen(f->listen_fd, 128), 0);
     assert_int_equal(getsockname(f->listen_fd, (struct sockaddr *)&a, &len), 0);
     f->port = ntohs(a.sin_port);
-    f->opt = (struct http_options){.header_timeout_ms = 10000, .body_timeout_ms = 10000, .idle_timeout_ms = 10000,
-        .delivery_timeout_ms = 10000, .max_head_bytes = 4096, .max_body_bytes = 100000, .body_memory_bytes = 1 << 20,
-        .max_connections = 50, .allowed_hosts = "db.example, Other.Example:8480", .cors_origins = "https://app.example"};
+    f->opt = (struct http_options){.header_timeout_ms = 10000,
+                                   .body_timeout_ms = 10000,
+                                   .idle_timeout_ms = 10000,
+                                   .delivery_timeout_ms = 10000,
+                                   .max_head_bytes = 4096,
+                                   .max_body_bytes = 100000,
+                                   .body_memory_bytes = 1 << 20,
+                                   .max_connections = 50,
+                                   .allowed_hosts = "db.example, Other.Example:8480",
+                                   .cors_origins = "https://app.example"};
     static const struct http_handler handler = {on_request, on_gone, on_sent, on_head};
     f->server = http_server_new(f->base, &f->listen_fd, 1, &f->opt, &handler, f, &f->log);
     *state = f;
@@ -147,21 +154,20 @@ static void turn(struct fixture *f)
     event_base_loop(f->base, EVLOOP_ONCE);
 }
 
-#define wait_for(f, cond)                                                                                                        \
-    do {                                                                                                                         \
-        int64_t give_up_ = clock_now_ns() + WAIT_MAX_NS;                                                                         \
-        while (!(cond)) {                                                                                                        \
-            if (clock_now_ns() > give_up_)                                                                                       \
-                fail_msg("never came true: %s", #cond);                                                                          \
-            turn(f);                                                                                                             \
-        }                                                                                                                        \
+#define wait_for(f, cond)                                \
+    do {                                                 \
+        int64_t give_up_ = clock_now_ns() + WAIT_MAX_NS; \
+        while (!(cond)) {                                \
+            if (clock_now_ns() > give_up_)               \
+                fail_msg("never came true: %s", #cond);  \
+            turn(f);                                     \
+        }                                                \
     } while (0)
 
 static UNUSED struct client client_open_buffered(struct fixture *f, int receive_buffer)
 {
     struct client c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .in.max = 64 << 20};
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->port),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (receive_buffer)
         setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     assert_int_equal(connect(c.fd, (struct sockaddr *)&a, sizeof a), 0);
@@ -227,10 +233,7 @@ static UNUSED bool client_send_n(struct fixture *f, struct client *c, const char
     return true;
 }
 
-static UNUSED bool client_send(struct fixture *f, struct client *c, const char *text)
-{
-    return client_send_n(f, c, text, strlen(text));
-}
+static UNUSED bool client_send(struct fixture *f, struct client *c, const char *text) { return client_send_n(f, c, text, strlen(text)); }
 
 /* Value of a header in a reply's head, in a static buffer; NULL when absent. */
 static UNUSED const char *reply_header(const struct reply *r, const char *name)

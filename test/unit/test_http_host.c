@@ -19,9 +19,14 @@ static void hosts_are_parsed_to_one_form(void **state)
         const char *in, *text;
         int port;
     } good[] = {
-        {"localhost", "localhost", -1}, {"LocalHost:8480", "localhost", 8480}, {"a.b-c_d.", "a.b-c_d", -1},
-        {"127.0.0.1:0", "127.0.0.1", 0}, {"[::1]", "[::1]", -1}, {"[0:0:0:0:0:0:0:1]:65535", "[::1]", 65535},
-        {"[2001:DB8::00ff]:80", "[2001:db8::ff]", 80}, {"h:", "h", -1},
+        {"localhost", "localhost", -1},
+        {"LocalHost:8480", "localhost", 8480},
+        {"a.b-c_d.", "a.b-c_d", -1},
+        {"127.0.0.1:0", "127.0.0.1", 0},
+        {"[::1]", "[::1]", -1},
+        {"[0:0:0:0:0:0:0:1]:65535", "[::1]", 65535},
+        {"[2001:DB8::00ff]:80", "[2001:db8::ff]", 80},
+        {"h:", "h", -1},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         struct host_name h;
@@ -29,8 +34,8 @@ static void hosts_are_parsed_to_one_form(void **state)
         assert_string_equal(h.text, good[i].text);
         assert_int_equal(h.port, good[i].port);
     }
-    static const char *const bad[] = {"", ":80", "a:b", "a:65536", "a:123456", "a b", "a/b", "a@b", "[::1", "[::1]x", "[::g]",
-                                      "[]", "::1", "a:1:2", "a\x80", "a,b", "[::1]:x", "*"};
+    static const char *const bad[] = {"",       ":80",   "a:b", "a:65536", "a:123456", "a b",   "a/b", "a@b",     "[::1",
+                                      "[::1]x", "[::g]", "[]",  "::1",     "a:1:2",    "a\x80", "a,b", "[::1]:x", "*"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct host_name h = {.port = 77};
         assert_false(host_name_parse(bad[i], strlen(bad[i]), &h));
@@ -63,12 +68,11 @@ static void the_listed_and_the_bound_addresses_are_allowed(void **state)
     (void)state;
     int fd = bound(0x7f000105); /* 127.0.1.5 */
     struct host_rules *r = host_rules_new(" a.example ,B.example:99,, fd00::1, [fd00:0::2]:80,bad host", "", &fd, 1);
-    static const char *const good[] = {"localhost", "LOCALHOST:1", "127.0.0.1", "[::1]", "127.0.1.5:80", "a.example",
-                                       "b.example", "[fd00::1]", "[fd00::2]"};
+    static const char *const good[] = {"localhost", "LOCALHOST:1", "127.0.0.1", "[::1]",    "127.0.1.5:80",
+                                       "a.example", "b.example",   "[fd00::1]", "[fd00::2]"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(allows(r, good[i], -1));
-    static const char *const bad[] = {"127.0.0.2", "a.example.evil", "xa.example", "localhost.evil", "[fd00::3]", "0.0.0.0",
-                                      "bad"};
+    static const char *const bad[] = {"127.0.0.2", "a.example.evil", "xa.example", "localhost.evil", "[fd00::3]", "0.0.0.0", "bad"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(allows(r, bad[i], fd));
     host_rules_free(r);
@@ -132,8 +136,10 @@ static void origins_are_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hosts_are_parsed_to_one_form), cmocka_unit_test(the_listed_and_the_bound_addresses_are_allowed),
-        cmocka_unit_test(a_wildcard_listener_answers_to_the_address_that_was_called), cmocka_unit_test(origins_are_told_apart),
+        cmocka_unit_test(hosts_are_parsed_to_one_form),
+        cmocka_unit_test(the_listed_and_the_bound_addresses_are_allowed),
+        cmocka_unit_test(a_wildcard_listener_answers_to_the_address_that_was_called),
+        cmocka_unit_test(origins_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,8 +141,10 @@ static void a_program_that_is_not_there_is_an_error_of_the_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_goes_rung_by_rung),           cmocka_unit_test(the_interrupt_names_the_job),
-        cmocka_unit_test(what_must_go_gets_no_interrupt), cmocka_unit_test(a_stopped_process_ends_by_the_last_rung),
+        cmocka_unit_test(it_goes_rung_by_rung),
+        cmocka_unit_test(the_interrupt_names_the_job),
+        cmocka_unit_test(what_must_go_gets_no_interrupt),
+        cmocka_unit_test(a_stopped_process_ends_by_the_last_rung),
         cmocka_unit_test(a_program_that_is_not_there_is_an_error_of_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

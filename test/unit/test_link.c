@@ -20,14 +20,10 @@ static const struct {
     bool idle, busy; /* the worker's phases in which it is legal */
     int fds;
 } table[] = {
-    {LINK_RUN, sizeof(struct link_run), LINK_FRONT, true, false},
-    {LINK_SPACE, sizeof(struct link_space), LINK_FRONT, true, true},
-    {LINK_DATA, sizeof(struct link_data), LINK_WORKER, false, true},
-    {LINK_END, sizeof(struct link_end), LINK_WORKER, false, true},
-    {LINK_FAIL, sizeof(struct link_fail), LINK_WORKER, false, true},
-    {LINK_SPOOL, sizeof(struct link_spool), LINK_FRONT, true, true, 1},
-    {LINK_GRANT, sizeof(struct link_grant), LINK_FRONT, true, true},
-    {LINK_SPOOLED, sizeof(struct link_spooled), LINK_WORKER, false, true},
+    {LINK_RUN, sizeof(struct link_run), LINK_FRONT, true, false},    {LINK_SPACE, sizeof(struct link_space), LINK_FRONT, true, true},
+    {LINK_DATA, sizeof(struct link_data), LINK_WORKER, false, true}, {LINK_END, sizeof(struct link_end), LINK_WORKER, false, true},
+    {LINK_FAIL, sizeof(struct link_fail), LINK_WORKER, false, true}, {LINK_SPOOL, sizeof(struct link_spool), LINK_FRONT, true, true, 1},
+    {LINK_GRANT, sizeof(struct link_grant), LINK_FRONT, true, true}, {LINK_SPOOLED, sizeof(struct link_spooled), LINK_WORKER, false, true},
     {LINK_WANT, sizeof(struct link_want), LINK_WORKER, false, true},
 };
 #define TYPES (sizeof table / sizeof table[0])
@@ -122,8 +118,8 @@ static void the_end_of_a_result_is_within_bounds(void **state)
 static void a_worker_reports_its_own_errors_only(void **state)
 {
     (void)state;
-    static const enum error_code its_own[] = {ERR_BAD_REQUEST, ERR_SQL, ERR_FORBIDDEN, ERR_OUT_OF_MEMORY, ERR_RESULT_TOO_LARGE,
-                                              ERR_CANCELLED, ERR_INTERNAL, ERR_SOURCE, ERR_SPOOL_FULL, ERR_CONFLICT};
+    static const enum error_code its_own[] = {ERR_BAD_REQUEST, ERR_SQL,      ERR_FORBIDDEN, ERR_OUT_OF_MEMORY, ERR_RESULT_TOO_LARGE,
+                                              ERR_CANCELLED,   ERR_INTERNAL, ERR_SOURCE,    ERR_SPOOL_FULL,    ERR_CONFLICT};
     for (int code = -1; code <= ERR_COUNT + 1; code++) {
         union link_message m = good(LINK_FAIL);
         m.fail.error.code = (enum error_code)code;
@@ -246,9 +242,12 @@ static void a_file_that_may_be_less_than_empty_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_message_is_legal_in_its_own_place_only), cmocka_unit_test(another_length_or_type_is_refused),
-        cmocka_unit_test(a_text_without_its_end_is_refused),           cmocka_unit_test(the_end_of_a_result_is_within_bounds),
-        cmocka_unit_test(a_worker_reports_its_own_errors_only),        cmocka_unit_test(messages_travel_whole),
+        cmocka_unit_test(each_message_is_legal_in_its_own_place_only),
+        cmocka_unit_test(another_length_or_type_is_refused),
+        cmocka_unit_test(a_text_without_its_end_is_refused),
+        cmocka_unit_test(the_end_of_a_result_is_within_bounds),
+        cmocka_unit_test(a_worker_reports_its_own_errors_only),
+        cmocka_unit_test(messages_travel_whole),
         cmocka_unit_test(a_descriptor_too_many_is_refused),
         cmocka_unit_test(a_message_without_its_descriptor_is_refused),
         cmocka_unit_test(a_file_that_may_be_less_than_empty_is_refused),

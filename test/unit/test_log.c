@@ -79,8 +79,8 @@ static void a_line_is_json_with_its_fields(void **state)
     (void)state;
     struct log log = {.level = LOG_INFO, .role = "front"};
     struct ends *e = redirect(false);
-    log_event(&log, LOG_INFO, "thing", LOG_S("text", "a\"b\n\x1b\xff"), LOG_I("n", -12), LOG_US("ms", 1234), LOG_US("small", 7), LOG_US("minus", -1500),
-              LOG_I("least", INT64_MIN));
+    log_event(&log, LOG_INFO, "thing", LOG_S("text", "a\"b\n\x1b\xff"), LOG_I("n", -12), LOG_US("ms", 1234), LOG_US("small", 7),
+              LOG_US("minus", -1500), LOG_I("least", INT64_MIN));
     log_event(&log, LOG_DEBUG, "quiet");
     const char *text = read_all(e);
     json_t *line = parse_line(&text);
@@ -104,7 +104,8 @@ static void what_steers_a_terminal_is_escaped(void **state)
     (void)state;
     struct log log = {.level = LOG_INFO, .format = LOG_TEXT, .role = "front"};
     struct ends *e = redirect(false);
-    log_event(&log, LOG_INFO, "thing", LOG_S("text", "\x1b\x7f\xc2\x9b\xd8\x9c\xe2\x80\x8f\xe2\x80\xa8\xe2\x80\xae\xe2\x81\xa6 \xc2\xa0\xe2\x80\xaf\xe2\x82\xac"));
+    log_event(&log, LOG_INFO, "thing",
+              LOG_S("text", "\x1b\x7f\xc2\x9b\xd8\x9c\xe2\x80\x8f\xe2\x80\xa8\xe2\x80\xae\xe2\x81\xa6 \xc2\xa0\xe2\x80\xaf\xe2\x82\xac"));
     assert_non_null(strstr(read_all(e), "\"\\u001b\\u007f\\u009b\\u061c\\u200f\\u2028\\u202e\\u2066 \xc2\xa0\xe2\x80\xaf\xe2\x82\xac\""));
     restore(e);
 }

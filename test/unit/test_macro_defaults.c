@@ -14,7 +14,8 @@
 static const char *message(const char *name, const char *forms)
 {
     static char text[2048];
-    snprintf(text, sizeof text, "Macro %s() does not support the supplied arguments. You might need to add explicit type casts.\nCandidate macros:%s", name, forms);
+    snprintf(text, sizeof text, "Macro %s() does not support the supplied arguments. You might need to add explicit type casts.\nCandidate macros:%s",
+             name, forms);
     return text;
 }
 
@@ -51,8 +52,21 @@ static void are_all_read_or_none(void **state)
 {
     (void)state;
     static const char *const forms[] = {
-        "", "m(a := 1)", "\n\tm", "\n\tm(", "\n\tm(a := 1", "\n\tm(a := (1)", "\n\tm(a := 1]", "\n\tm(a := 'x)", "\n\tm(a := 1 -- )\n)", "\n\tm(a := /* 1, b := 2 */ 3)",
-        "\n\tm(a := 1)\n\tn(b := 2)", "\n\tm(a := 1) and more", "\n\tm(a(x := 1)", "\n\tm(a(b := 1))", "\n\tm(a)",
+        "",
+        "m(a := 1)",
+        "\n\tm",
+        "\n\tm(",
+        "\n\tm(a := 1",
+        "\n\tm(a := (1)",
+        "\n\tm(a := 1]",
+        "\n\tm(a := 'x)",
+        "\n\tm(a := 1 -- )\n)",
+        "\n\tm(a := /* 1, b := 2 */ 3)",
+        "\n\tm(a := 1)\n\tn(b := 2)",
+        "\n\tm(a := 1) and more",
+        "\n\tm(a(x := 1)",
+        "\n\tm(a(b := 1))",
+        "\n\tm(a)",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         assert_null(macro_defaults_sql(message("m", forms[i]), "m"));

@@ -18,7 +18,8 @@ static int choose(enum result_format asked, const char *accept)
     if (negotiate(&(struct wishes){asked, accept, NULL}, &n, &err) == 0)
         return (int)n.format;
     assert_int_equal(err.code, ERR_NOT_ACCEPTABLE);
-    assert_non_null(strstr(err.detail, "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream, application/vnd.apache.parquet"));
+    assert_non_null(
+        strstr(err.detail, "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream, application/vnd.apache.parquet"));
     return -1;
 }
 
@@ -170,7 +171,8 @@ static void content_types_say_how_text_is_to_be_read(void **state)
     assert_string_equal(negotiated_content_type(&(struct negotiated){FORMAT_JSON}), "application/json");
     assert_string_equal(negotiated_content_type(&(struct negotiated){FORMAT_NDJSON}), "application/x-ndjson");
     assert_string_equal(negotiated_content_type(&(struct negotiated){FORMAT_CSV}), "text/csv; charset=utf-8; header=present");
-    assert_string_equal(negotiated_content_type(&(struct negotiated){FORMAT_ARROW, CODING_NONE, CODING_ZSTD}), "application/vnd.apache.arrow.stream; codecs=zstd");
+    assert_string_equal(negotiated_content_type(&(struct negotiated){FORMAT_ARROW, CODING_NONE, CODING_ZSTD}),
+                        "application/vnd.apache.arrow.stream; codecs=zstd");
 }
 
 static void parameters_are_found_whatever_stands_around_them(void **state)

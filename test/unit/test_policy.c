@@ -36,49 +36,124 @@ static void a_refused_function_is_found_everywhere(void **state)
 {
     (void)state;
     static const char *const from[] = {
-        "FROM enable_logging()", "from Enable_Logging(storage='stdout')", "SELECT * FROM system.main.\"enable_logging\"()",
-        "FROM\xC2\xA0system . main /* x */ . \"Enable_Logging\" -- y\n (level = 'debug')", "FROM t, enable_logging()",
-        "FROM t JOIN enable_logging() ON true", "FROM t POSITIONAL JOIN enable_logging()", "FROM t, LATERAL (FROM enable_logging())",
-        "SELECT (SELECT count(*) FROM enable_logging())", "SELECT 1 WHERE EXISTS (FROM enable_logging())", "SELECT 1 WHERE 1 IN (FROM enable_logging())",
-        "SELECT 1 WHERE 1 = ANY (SELECT 1 FROM enable_logging())", "SELECT ARRAY(SELECT 1 FROM enable_logging())",
-        "WITH x AS (FROM enable_logging()) SELECT 1", "WITH x AS NOT MATERIALIZED (FROM enable_logging()) SELECT 1",
-        "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT 1 FROM enable_logging()) FROM r", "SELECT 1 UNION ALL SELECT 2 FROM enable_logging()",
-        "SELECT 1 EXCEPT (SELECT 1 INTERSECT SELECT 2 FROM enable_logging())", "VALUES ((SELECT 1 FROM enable_logging()))",
-        "SELECT a FROM t ORDER BY (SELECT 1 FROM enable_logging())", "SELECT a FROM t LIMIT (SELECT count(*) FROM enable_logging())",
-        "SELECT a FROM t OFFSET (SELECT count(*) FROM enable_logging())", "DESCRIBE FROM enable_logging()", "SUMMARIZE FROM enable_logging()",
-        "FROM (DESCRIBE FROM enable_logging())", "FROM (SUMMARIZE FROM enable_logging())", "EXPLAIN FROM enable_logging()",
-        "EXPLAIN ANALYZE FROM enable_logging()", "EXPLAIN (ANALYZE, FORMAT json) (FROM enable_logging())",
-        "EXPLAIN ANALYZE SELECT 1 UNION ALL SELECT 2 FROM enable_logging()", "PIVOT (FROM enable_logging()) ON a IN (1) USING count(*)",
-        "UNPIVOT (FROM enable_logging()) ON a", "FROM (FROM (FROM enable_logging()) USING SAMPLE 1)", "FROM enable_logging() TABLESAMPLE 10%",
-        "FROM range((SELECT count(*) FROM enable_logging()))", "FROM unnest((SELECT [1] FROM enable_logging()))", "FROM enable_logging() WITH ORDINALITY",
-        "FROM summary((FROM enable_logging()))", "FROM query('FROM enable_logging()')", "FROM query($$FROM enable_logging()$$)",
-        "FROM query($x$FROM query('FROM enable_logging()')$x$)", "FROM query('FROM enable_'\n'logging()')", "FROM query(E'FROM enable_\\x6cogging()')",
-        "FROM query('FROM query(''FROM query(''''FROM enable_logging()'''')'')')", "WITH enable_logging AS (SELECT 1) FROM enable_logging()",
-        "SELECT * FROM enable_logging() AS enable_logging", "FROM (VALUES (1)) x, enable_logging()", "((FROM enable_logging()))",
-        "FROM (SELECT 1) a ASOF JOIN enable_logging() b ON a.x >= b.y", ";; FROM enable_logging();",
+        "FROM enable_logging()",
+        "from Enable_Logging(storage='stdout')",
+        "SELECT * FROM system.main.\"enable_logging\"()",
+        "FROM\xC2\xA0system . main /* x */ . \"Enable_Logging\" -- y\n (level = 'debug')",
+        "FROM t, enable_logging()",
+        "FROM t JOIN enable_logging() ON true",
+        "FROM t POSITIONAL JOIN enable_logging()",
+        "FROM t, LATERAL (FROM enable_logging())",
+        "SELECT (SELECT count(*) FROM enable_logging())",
+        "SELECT 1 WHERE EXISTS (FROM enable_logging())",
+        "SELECT 1 WHERE 1 IN (FROM enable_logging())",
+        "SELECT 1 WHERE 1 = ANY (SELECT 1 FROM enable_logging())",
+        "SELECT ARRAY(SELECT 1 FROM enable_logging())",
+        "WITH x AS (FROM enable_logging()) SELECT 1",
+        "WITH x AS NOT MATERIALIZED (FROM enable_logging()) SELECT 1",
+        "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT 1 FROM enable_logging()) FROM r",
+        "SELECT 1 UNION ALL SELECT 2 FROM enable_logging()",
+        "SELECT 1 EXCEPT (SELECT 1 INTERSECT SELECT 2 FROM enable_logging())",
+        "VALUES ((SELECT 1 FROM enable_logging()))",
+        "SELECT a FROM t ORDER BY (SELECT 1 FROM enable_logging())",
+        "SELECT a FROM t LIMIT (SELECT count(*) FROM enable_logging())",
+        "SELECT a FROM t OFFSET (SELECT count(*) FROM enable_logging())",
+        "DESCRIBE FROM enable_logging()",
+        "SUMMARIZE FROM enable_logging()",
+        "FROM (DESCRIBE FROM enable_logging())",
+        "FROM (SUMMARIZE FROM enable_logging())",
+        "EXPLAIN FROM enable_logging()",
+        "EXPLAIN ANALYZE FROM enable_logging()",
+        "EXPLAIN (ANALYZE, FORMAT json) (FROM enable_logging())",
+        "EXPLAIN ANALYZE SELECT 1 UNION ALL SELECT 2 FROM enable_logging()",
+        "PIVOT (FROM enable_logging()) ON a IN (1) USING count(*)",
+        "UNPIVOT (FROM enable_logging()) ON a",
+        "FROM (FROM (FROM enable_logging()) USING SAMPLE 1)",
+        "FROM enable_logging() TABLESAMPLE 10%",
+        "FROM range((SELECT count(*) FROM enable_logging()))",
+        "FROM unnest((SELECT [1] FROM enable_logging()))",
+        "FROM enable_logging() WITH ORDINALITY",
+        "FROM summary((FROM enable_logging()))",
+        "FROM query('FROM enable_logging()')",
+        "FROM query($$FROM enable_logging()$$)",
+        "FROM query($x$FROM query('FROM enable_logging()')$x$)",
+        "FROM query('FROM enable_'\n'logging()')",
+        "FROM query(E'FROM enable_\\x6cogging()')",
+        "FROM query('FROM query(''FROM query(''''FROM enable_logging()'''')'')')",
+        "WITH enable_logging AS (SELECT 1) FROM enable_logging()",
+        "SELECT * FROM enable_logging() AS enable_logging",
+        "FROM (VALUES (1)) x, enable_logging()",
+        "((FROM enable_logging()))",
+        "FROM (SELECT 1) a ASOF JOIN enable_logging() b ON a.x >= b.y",
+        ";; FROM enable_logging();",
     };
     for (size_t i = 0; i < sizeof from / sizeof *from; i++)
         refused_as(f.engine, from[i], "table function enable_logging");
     static const char *const calls[] = {
-        "SELECT write_log('x')", "SELECT main.write_log('x')", "SELECT system.main.\"write_log\"('x')", "SELECT ('x').write_log()",
-        "SELECT s.write_log() FROM t", "SELECT t.s.write_log() FROM t", "SELECT [write_log('x')]", "SELECT {'a': write_log('x')}", "SELECT {'a': write_log('x')}.a",
-        "SELECT MAP {'a': write_log('x')}", "SELECT [1][write_log('x')]", "SELECT list_transform([1], x -> write_log('x'))",
-        "SELECT list_transform([1], lambda x: write_log('x'))", "SELECT [write_log('x') FOR x IN [1]]", "SELECT [x FOR x IN [1] IF write_log('x') IS NULL]",
-        "SELECT COLUMNS(x -> write_log(x) IS NULL) FROM t", "SELECT * REPLACE (write_log('x') AS a) FROM t", "SELECT count(*) FILTER (write_log('x') IS NULL) FROM t",
-        "SELECT sum(a) OVER (ORDER BY write_log('x')) FROM t", "SELECT sum(a) OVER (PARTITION BY write_log('x')) FROM t",
-        "SELECT sum(a) OVER w FROM t WINDOW w AS (ORDER BY write_log('x'))", "SELECT sum(a) OVER (ROWS write_log('x') PRECEDING) FROM t",
-        "SELECT sum(a ORDER BY write_log('x')) FROM t", "SELECT list(a ORDER BY write_log('x')) FROM t", "SELECT lag(a, write_log('x')) OVER () FROM t",
-        "SELECT a FROM t WHERE write_log('x') IS NULL", "SELECT a FROM t GROUP BY write_log('x')", "SELECT 1 FROM t GROUP BY GROUPING SETS ((write_log('x')))",
-        "SELECT a FROM t GROUP BY a HAVING write_log('x') IS NULL", "SELECT a FROM t QUALIFY write_log('x') IS NULL", "SELECT DISTINCT ON (write_log('x')) a FROM t",
-        "SELECT a FROM t ORDER BY write_log('x') COLLATE nocase", "SELECT a FROM t LIMIT write_log('x')", "VALUES (write_log('x'))", "VALUES (1), (write_log('x'))",
-        "SELECT CASE WHEN true THEN write_log('x') END", "SELECT CASE write_log('x') WHEN '' THEN 1 ELSE 2 END", "SELECT coalesce(NULL, write_log('x'))",
-        "SELECT write_log('x')::INTEGER", "SELECT TRY_CAST(write_log('x') AS INTEGER)", "SELECT TRY(write_log('x'))", "SELECT 1 BETWEEN 0 AND write_log('x')",
-        "SELECT 1 IN (1, write_log('x'))", "SELECT write_log('x') LIKE 'x' ESCAPE write_log('y')", "SELECT write_log('x') IS NOT DISTINCT FROM 'x'",
-        "SELECT - write_log('x')", "SELECT NOT write_log('x')", "SELECT write_log('x') || 'y'", "SELECT (write_log('x'), 1)", "FROM t JOIN t t2 ON write_log('x') IS NULL",
-        "FROM range(write_log('x'))", "PIVOT t ON write_log(s) IN (1) USING sum(a)", "PIVOT t ON a IN (1) USING sum(write_log('x'))", "SELECT twice(write_log('x'))",
-        "FROM first_of(write_log('x'))", "FROM t AT (VERSION => write_log('x'))", "SELECT grouping(a), write_log('x') FROM t GROUP BY ROLLUP (a)",
-        "SELECT struct_pack(a := write_log('x'))", "SELECT x: write_log('x')", "SELECT unnest([write_log('x')])", "SELECT EXTRACT(year FROM write_log('x'))",
-        "SELECT position('x' IN write_log('x'))", "SELECT $1 || write_log('x')", "SELECT if(true, write_log('x'), 1)",
+        "SELECT write_log('x')",
+        "SELECT main.write_log('x')",
+        "SELECT system.main.\"write_log\"('x')",
+        "SELECT ('x').write_log()",
+        "SELECT s.write_log() FROM t",
+        "SELECT t.s.write_log() FROM t",
+        "SELECT [write_log('x')]",
+        "SELECT {'a': write_log('x')}",
+        "SELECT {'a': write_log('x')}.a",
+        "SELECT MAP {'a': write_log('x')}",
+        "SELECT [1][write_log('x')]",
+        "SELECT list_transform([1], x -> write_log('x'))",
+        "SELECT list_transform([1], lambda x: write_log('x'))",
+        "SELECT [write_log('x') FOR x IN [1]]",
+        "SELECT [x FOR x IN [1] IF write_log('x') IS NULL]",
+        "SELECT COLUMNS(x -> write_log(x) IS NULL) FROM t",
+        "SELECT * REPLACE (write_log('x') AS a) FROM t",
+        "SELECT count(*) FILTER (write_log('x') IS NULL) FROM t",
+        "SELECT sum(a) OVER (ORDER BY write_log('x')) FROM t",
+        "SELECT sum(a) OVER (PARTITION BY write_log('x')) FROM t",
+        "SELECT sum(a) OVER w FROM t WINDOW w AS (ORDER BY write_log('x'))",
+        "SELECT sum(a) OVER (ROWS write_log('x') PRECEDING) FROM t",
+        "SELECT sum(a ORDER BY write_log('x')) FROM t",
+        "SELECT list(a ORDER BY write_log('x')) FROM t",
+        "SELECT lag(a, write_log('x')) OVER () FROM t",
+        "SELECT a FROM t WHERE write_log('x') IS NULL",
+        "SELECT a FROM t GROUP BY write_log('x')",
+        "SELECT 1 FROM t GROUP BY GROUPING SETS ((write_log('x')))",
+        "SELECT a FROM t GROUP BY a HAVING write_log('x') IS NULL",
+        "SELECT a FROM t QUALIFY write_log('x') IS NULL",
+        "SELECT DISTINCT ON (write_log('x')) a FROM t",
+        "SELECT a FROM t ORDER BY write_log('x') COLLATE nocase",
+        "SELECT a FROM t LIMIT write_log('x')",
+        "VALUES (write_log('x'))",
+        "VALUES (1), (write_log('x'))",
+        "SELECT CASE WHEN true THEN write_log('x') END",
+        "SELECT CASE write_log('x') WHEN '' THEN 1 ELSE 2 END",
+        "SELECT coalesce(NULL, write_log('x'))",
+        "SELECT write_log('x')::INTEGER",
+        "SELECT TRY_CAST(write_log('x') AS INTEGER)",
+        "SELECT TRY(write_log('x'))",
+        "SELECT 1 BETWEEN 0 AND write_log('x')",
+        "SELECT 1 IN (1, write_log('x'))",
+        "SELECT write_log('x') LIKE 'x' ESCAPE write_log('y')",
+        "SELECT write_log('x') IS NOT DISTINCT FROM 'x'",
+        "SELECT - write_log('x')",
+        "SELECT NOT write_log('x')",
+        "SELECT write_log('x') || 'y'",
+        "SELECT (write_log('x'), 1)",
+        "FROM t JOIN t t2 ON write_log('x') IS NULL",
+        "FROM range(write_log('x'))",
+        "PIVOT t ON write_log(s) IN (1) USING sum(a)",
+        "PIVOT t ON a IN (1) USING sum(write_log('x'))",
+        "SELECT twice(write_log('x'))",
+        "FROM first_of(write_log('x'))",
+        "FROM t AT (VERSION => write_log('x'))",
+        "SELECT grouping(a), write_log('x') FROM t GROUP BY ROLLUP (a)",
+        "SELECT struct_pack(a := write_log('x'))",
+        "SELECT x: write_log('x')",
+        "SELECT unnest([write_log('x')])",
+        "SELECT EXTRACT(year FROM write_log('x'))",
+        "SELECT position('x' IN write_log('x'))",
+        "SELECT $1 || write_log('x')",
+        "SELECT if(true, write_log('x'), 1)",
     };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         refused_as(f.engine, calls[i], "function write_log");
@@ -235,32 +310,111 @@ static void what_must_work_works(void **state)
 {
     (void)state;
     static const char *const sql[] = {
-        "SELECT a, sum(a) OVER (PARTITION BY a % 2 ORDER BY a ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES), row_number() OVER w FROM t WINDOW w AS (ORDER BY a)",
-        "SELECT ntile(2) OVER (ORDER BY a), first_value(a) OVER (ORDER BY a), nth_value(a, 2) OVER (ORDER BY a), lag(a, 1, 0) OVER (ORDER BY a) FROM t",
-        "SELECT j->'k', j->>'$.k[0]', json_extract(j, '$.k'), json_array_length(j, '$.k'), to_json(l) FROM u", "FROM u, json_each(u.j)",
-        "SELECT list_transform(l, x -> x + 1), list_filter(l, x -> x > 3), list_reduce(l, (x, y) -> x + y), [x * 2 FOR x IN l IF x > 0], l[1], l[1:2] FROM u",
-        "SELECT regexp_replace(s, '[0-9]+', 'n'), regexp_matches(s, 'row'), s LIKE 'r%', s ILIKE 'R%', s SIMILAR TO 'r.*', s ~ 'r.*', s GLOB 'r*' FROM t",
+        "SELECT a, sum(a) OVER (PARTITION BY a % 2 ORDER BY a ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES), row_number() OVER w FROM t "
+        "WINDOW w AS (ORDER BY a)",
+        "SELECT ntile(2) OVER (ORDER BY a), first_value(a) OVER (ORDER BY a), nth_value(a, 2) OVER (ORDER BY a), lag(a, 1, 0) OVER (ORDER BY a) FROM "
+        "t",
+        "SELECT j->'k', j->>'$.k[0]', json_extract(j, '$.k'), json_array_length(j, '$.k'), to_json(l) FROM u",
+        "FROM u, json_each(u.j)",
+        "SELECT list_transform(l, x -> x + 1), list_filter(l, x -> x > 3), list_reduce(l, (x, y) -> x + y), [x * 2 FOR x IN l IF x > 0], l[1], "
+        "l[1:2] FROM u",
+        "SELECT regexp_replace(s, '[0-9]+', 'n'), regexp_matches(s, 'row'), s LIKE 'r%', s ILIKE 'R%', s SIMILAR TO 'r.*', s ~ 'r.*', s GLOB 'r*' "
+        "FROM t",
         "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 5) SELECT sum(i) FROM r",
         "WITH RECURSIVE r(i) USING KEY (i) AS (SELECT 1 UNION SELECT i + 1 FROM r WHERE i < 3) FROM r",
-        "FROM information_schema.tables", "FROM information_schema.columns", "FROM information_schema.schemata", "FROM pg_catalog.pg_class", "FROM pg_tables", "FROM sqlite_master",
-        "FROM duckdb_tables()", "FROM duckdb_columns", "FROM duckdb_views()", "SELECT count(*) FROM duckdb_functions()", "FROM duckdb_schemas()", "FROM pragma_database_size()",
-        "FROM pragma_table_info('t')", "FROM pragma_table_info('main.t')", "FROM pragma_storage_info('t')", "FROM pragma_show('t')", "FROM pragma_version()", "DESCRIBE t", "DESCRIBE v",
-        "DESCRIBE SELECT 1", "SHOW TABLES", "SHOW ALL TABLES", "SHOW DATABASES", "SHOW SCHEMAS", "SHOW t", "SHOW TABLES FROM main", "SUMMARIZE t", "SUMMARIZE SELECT a FROM t",
-        "FROM generate_series(1, 3)", "FROM range(3) r(i)", "SELECT unnest([1, 2]), unlist([3, 4])", "SELECT unnest({'a': 1, 'b': 2})", "FROM unnest([1, 2]) x(y)", "FROM u, unnest(u.l)",
-        "PIVOT t ON a IN (1, 2) USING count(*) GROUP BY s", "FROM t PIVOT (sum(a) FOR s IN ('row 1', 'row 2'))", "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b INTO NAME n VALUE v", "VALUES (1, 'x'), (2, NULL)",
-        "FROM query('SELECT 42')", "FROM query_table('t')", "FROM query_table(['t'])", "FROM query_table('shop.csv')", "FROM histogram(t, a)", "FROM histogram('t', a, bin_count := 3)",
-        "SELECT json_serialize_sql('SELECT 1')", "SELECT twice(a) FROM t", "FROM first_of(2)", "FROM v", "FROM \"odd.csv\"", "FROM shop.csv", "FROM main.\"odd.csv\"", "TABLE t",
-        "SELECT current_setting('TimeZone'), current_setting('threads'), current_setting('memory_limit')", "SELECT current_user, current_date, localtimestamp IS NULL, current_database(), version()",
-        "SELECT 'x.csv' AS \"y.csv\"", "SELECT * FROM (SELECT 1) AS \"x.csv\"", "SELECT count(*) FILTER (a > 2), string_agg(s, ',' ORDER BY a), quantile_cont(a, 0.5), mode(a), arg_max(s, a), approx_count_distinct(s) FROM t",
-        "SELECT a FROM t TABLESAMPLE reservoir(3)", "SELECT a FROM t USING SAMPLE 50%", "SELECT * EXCLUDE (s) REPLACE (a + 1 AS a) FROM t", "SELECT * RENAME (a AS b) FROM t", "SELECT COLUMNS('a|s') FROM t", "SELECT COLUMNS(c -> c LIKE 'a%') FROM t",
-        "SELECT a FROM t UNION ALL BY NAME SELECT a FROM t", "SELECT a, count(*) FROM t GROUP BY ROLLUP (a) HAVING count(*) > 0 QUALIFY row_number() OVER () < 3 ORDER BY ALL LIMIT 2 OFFSET 1", "SELECT grouping_id(a) FROM t GROUP BY CUBE (a)",
-        "SELECT DISTINCT ON (a % 2) a FROM t ORDER BY a % 2", "FROM t a ASOF JOIN t b ON a.a >= b.a SELECT count(*)", "FROM t SEMI JOIN u USING (a)", "SELECT (SELECT max(a) FROM t), EXISTS (FROM t), 1 IN (SELECT a FROM t), 1 = ANY (SELECT a FROM t)",
-        "SELECT INTERVAL 1 DAY + DATE '2020-01-01', EXTRACT(year FROM DATE '2020-01-01'), TIMESTAMPTZ '2020-01-01 00:00:00+00' AT TIME ZONE 'UTC', date_trunc('month', DATE '2020-01-02')",
-        "SELECT CAST('1' AS DECIMAL(4, 1)), TRY_CAST('x' AS INTEGER), '2'::TINYINT, '1'::ENUM('1'), TRY(1 // 0), {'a': 1}.a, MAP {'k': 'v'}['k'], struct_pack(a := 1), (1, 2), $$q$$, E'\\n', 'a'\n'b'",
-        "SELECT trim(BOTH 'x' FROM 'xax'), substring('abc' FROM 2 FOR 1), position('b' IN 'abc'), 'a' COLLATE nocase = 'A', nullif(1, 1), ifnull(NULL, 1), coalesce(NULL, 2), if(true, 1, 2)",
-        "SELECT 18446744073709551616, 1e400, 0.1, -1.5e-3, 12345678901234567890123456789012345678, 'ä \" \\ ' || chr(9)", "EXPLAIN SELECT a FROM t", "EXPLAIN ANALYZE SELECT a FROM t", "EXPLAIN (FORMAT json) FROM t", "FROM test_all_types()",
-        "SELECT uuid() IS NULL, random() < 2, gen_random_uuid() IS NULL, now() IS NULL, hash(1), md5('x'), sha256('x'), base64('x'::BLOB), encode('x')", "SELECT t FROM t", "SELECT t.a.b FROM (SELECT {'b': 1} AS a) t", "SELECT s.upper() FROM t", "SELECT ('x').upper().lower()",
-        "FROM duckdb_settings()", "FROM duckdb_databases()", "SELECT x FROM (FROM duckdb_settings() SELECT name AS x) JOIN duckdb_databases() d ON true", "FROM summary((FROM t))", "SELECT alias(a), typeof(a), stats(a) FROM t LIMIT 1",
+        "FROM information_schema.tables",
+        "FROM information_schema.columns",
+        "FROM information_schema.schemata",
+        "FROM pg_catalog.pg_class",
+        "FROM pg_tables",
+        "FROM sqlite_master",
+        "FROM duckdb_tables()",
+        "FROM duckdb_columns",
+        "FROM duckdb_views()",
+        "SELECT count(*) FROM duckdb_functions()",
+        "FROM duckdb_schemas()",
+        "FROM pragma_database_size()",
+        "FROM pragma_table_info('t')",
+        "FROM pragma_table_info('main.t')",
+        "FROM pragma_storage_info('t')",
+        "FROM pragma_show('t')",
+        "FROM pragma_version()",
+        "DESCRIBE t",
+        "DESCRIBE v",
+        "DESCRIBE SELECT 1",
+        "SHOW TABLES",
+        "SHOW ALL TABLES",
+        "SHOW DATABASES",
+        "SHOW SCHEMAS",
+        "SHOW t",
+        "SHOW TABLES FROM main",
+        "SUMMARIZE t",
+        "SUMMARIZE SELECT a FROM t",
+        "FROM generate_series(1, 3)",
+        "FROM range(3) r(i)",
+        "SELECT unnest([1, 2]), unlist([3, 4])",
+        "SELECT unnest({'a': 1, 'b': 2})",
+        "FROM unnest([1, 2]) x(y)",
+        "FROM u, unnest(u.l)",
+        "PIVOT t ON a IN (1, 2) USING count(*) GROUP BY s",
+        "FROM t PIVOT (sum(a) FOR s IN ('row 1', 'row 2'))",
+        "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b INTO NAME n VALUE v",
+        "VALUES (1, 'x'), (2, NULL)",
+        "FROM query('SELECT 42')",
+        "FROM query_table('t')",
+        "FROM query_table(['t'])",
+        "FROM query_table('shop.csv')",
+        "FROM histogram(t, a)",
+        "FROM histogram('t', a, bin_count := 3)",
+        "SELECT json_serialize_sql('SELECT 1')",
+        "SELECT twice(a) FROM t",
+        "FROM first_of(2)",
+        "FROM v",
+        "FROM \"odd.csv\"",
+        "FROM shop.csv",
+        "FROM main.\"odd.csv\"",
+        "TABLE t",
+        "SELECT current_setting('TimeZone'), current_setting('threads'), current_setting('memory_limit')",
+        "SELECT current_user, current_date, localtimestamp IS NULL, current_database(), version()",
+        "SELECT 'x.csv' AS \"y.csv\"",
+        "SELECT * FROM (SELECT 1) AS \"x.csv\"",
+        "SELECT count(*) FILTER (a > 2), string_agg(s, ',' ORDER BY a), quantile_cont(a, 0.5), mode(a), arg_max(s, a), approx_count_distinct(s) FROM "
+        "t",
+        "SELECT a FROM t TABLESAMPLE reservoir(3)",
+        "SELECT a FROM t USING SAMPLE 50%",
+        "SELECT * EXCLUDE (s) REPLACE (a + 1 AS a) FROM t",
+        "SELECT * RENAME (a AS b) FROM t",
+        "SELECT COLUMNS('a|s') FROM t",
+        "SELECT COLUMNS(c -> c LIKE 'a%') FROM t",
+        "SELECT a FROM t UNION ALL BY NAME SELECT a FROM t",
+        "SELECT a, count(*) FROM t GROUP BY ROLLUP (a) HAVING count(*) > 0 QUALIFY row_number() OVER () < 3 ORDER BY ALL LIMIT 2 OFFSET 1",
+        "SELECT grouping_id(a) FROM t GROUP BY CUBE (a)",
+        "SELECT DISTINCT ON (a % 2) a FROM t ORDER BY a % 2",
+        "FROM t a ASOF JOIN t b ON a.a >= b.a SELECT count(*)",
+        "FROM t SEMI JOIN u USING (a)",
+        "SELECT (SELECT max(a) FROM t), EXISTS (FROM t), 1 IN (SELECT a FROM t), 1 = ANY (SELECT a FROM t)",
+        "SELECT INTERVAL 1 DAY + DATE '2020-01-01', EXTRACT(year FROM DATE '2020-01-01'), TIMESTAMPTZ '2020-01-01 00:00:00+00' AT TIME ZONE 'UTC', "
+        "date_trunc('month', DATE '2020-01-02')",
+        "SELECT CAST('1' AS DECIMAL(4, 1)), TRY_CAST('x' AS INTEGER), '2'::TINYINT, '1'::ENUM('1'), TRY(1 // 0), {'a': 1}.a, MAP {'k': 'v'}['k'], "
+        "struct_pack(a := 1), (1, 2), $$q$$, E'\\n', 'a'\n'b'",
+        "SELECT trim(BOTH 'x' FROM 'xax'), substring('abc' FROM 2 FOR 1), position('b' IN 'abc'), 'a' COLLATE nocase = 'A', nullif(1, 1), "
+        "ifnull(NULL, 1), coalesce(NULL, 2), if(true, 1, 2)",
+        "SELECT 18446744073709551616, 1e400, 0.1, -1.5e-3, 12345678901234567890123456789012345678, 'ä \" \\ ' || chr(9)",
+        "EXPLAIN SELECT a FROM t",
+        "EXPLAIN ANALYZE SELECT a FROM t",
+        "EXPLAIN (FORMAT json) FROM t",
+        "FROM test_all_types()",
+        "SELECT uuid() IS NULL, random() < 2, gen_random_uuid() IS NULL, now() IS NULL, hash(1), md5('x'), sha256('x'), base64('x'::BLOB), "
+        "encode('x')",
+        "SELECT t FROM t",
+        "SELECT t.a.b FROM (SELECT {'b': 1} AS a) t",
+        "SELECT s.upper() FROM t",
+        "SELECT ('x').upper().lower()",
+        "FROM duckdb_settings()",
+        "FROM duckdb_databases()",
+        "SELECT x FROM (FROM duckdb_settings() SELECT name AS x) JOIN duckdb_databases() d ON true",
+        "FROM summary((FROM t))",
+        "SELECT alias(a), typeof(a), stats(a) FROM t LIMIT 1",
     };
     for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {
         struct answer a = ask(f.engine, sql[i]);
@@ -313,11 +467,14 @@ static void long_and_deep_texts(void **state)
 static void paths_are_filtered(void **state)
 {
     (void)state;
-    assert_answer(f.engine, "SELECT database_name, path, tags::VARCHAR, readonly, type FROM duckdb_databases() WHERE NOT internal", "data,,{},true,duckdb\n");
+    assert_answer(f.engine, "SELECT database_name, path, tags::VARCHAR, readonly, type FROM duckdb_databases() WHERE NOT internal",
+                  "data,,{},true,duckdb\n");
     assert_answer(f.engine, "SELECT d.path FROM system . main /* x */ . \"duckdb_databases\" () d WHERE d.database_name = 'data'", "\n");
     assert_answer(f.engine, "SELECT count(*) FROM DUCKDB_Databases() WHERE path IS NOT NULL", "0\n");
-    assert_answer(f.engine, "SELECT name, value FROM duckdb_settings() WHERE name IN ('temp_directory', 'secret_directory', 'threads', 'home_directory') ORDER BY name",
-                  "home_directory,\nsecret_directory,\ntemp_directory,\nthreads,2\n");
+    assert_answer(
+        f.engine,
+        "SELECT name, value FROM duckdb_settings() WHERE name IN ('temp_directory', 'secret_directory', 'threads', 'home_directory') ORDER BY name",
+        "home_directory,\nsecret_directory,\ntemp_directory,\nthreads,2\n");
     assert_answer(f.engine, "SELECT count(*) FROM duckdb_settings() WHERE contains(value, '/')", "0\n");
     assert_answer(f.engine, "SELECT count(*) > 100 FROM duckdb_settings()", "true\n");
     assert_answer(f.engine, "SELECT count(*) FROM duckdb_databases() a, duckdb_databases() b, duckdb_databases() c", "27\n");
@@ -342,7 +499,8 @@ static void the_operators_lists(void **state)
 {
     (void)state;
     const char *const allow[] = {"read_text", NULL}, *const deny[] = {"generate_series", "list_transform", "md5", NULL};
-    struct engine_options o = {.database_path = f.path, .memory_limit_bytes = 256 << 20, .threads = 1, .allow_functions = allow, .deny_functions = deny};
+    struct engine_options o = {
+        .database_path = f.path, .memory_limit_bytes = 256 << 20, .threads = 1, .allow_functions = allow, .deny_functions = deny};
     struct error err = {0};
     struct engine *e = engine_open(&o, &err);
     assert_non_null(e);
@@ -368,14 +526,16 @@ static void declared_files_may_be_read(void **state)
     assert_int_equal(system(sql), 0);
     struct engine_source source = {.def = {.type = SOURCE_IS_files, .path = files}};
     snprintf(source.def.name, sizeof source.def.name, "files");
-    struct engine_options o = {.database_path = f.path, .memory_limit_bytes = 256 << 20, .threads = 1, .sources = &source, .source_count = 1, .statement_cache_entries = 8};
+    struct engine_options o = {
+        .database_path = f.path, .memory_limit_bytes = 256 << 20, .threads = 1, .sources = &source, .source_count = 1, .statement_cache_entries = 8};
     struct error err = {0};
     struct engine *e = engine_open(&o, &err);
     if (!e)
         fail_msg("%s", err.detail);
     assert_int_equal(engine_lock(e, &err), 0);
-    static const char *const reads[] = {"FROM read_csv('%s/x.csv')", "FROM '%s/x.csv'", "FROM \"%s/x.csv\"", "SELECT * FROM read_csv(['%s/x.csv'], header := true)", "SELECT a, b FROM '%s/*.csv'",
-                                        "FROM query('FROM read_csv(''%s/x.csv'')')"};
+    static const char *const reads[] = {"FROM read_csv('%s/x.csv')",   "FROM '%s/x.csv'",
+                                        "FROM \"%s/x.csv\"",           "SELECT * FROM read_csv(['%s/x.csv'], header := true)",
+                                        "SELECT a, b FROM '%s/*.csv'", "FROM query('FROM read_csv(''%s/x.csv'')')"};
     for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -415,25 +575,56 @@ static void views_and_macros_hide_nothing(void **state)
     (void)state;
     char path[160], all[8192] = "";
     snprintf(path, sizeof path, "%s/hostile", f.dir);
-    make_database(path,
-                  "CREATE TABLE t(a INT); CREATE VIEW good AS SELECT 1 AS x; CREATE SCHEMA o; CREATE VIEW o.good AS SELECT 2 AS x;"
-                  "CREATE VIEW bad AS FROM enable_logging(); CREATE VIEW \"as\"(\"x y\", z) AS SELECT write_log('a'), 1; CREATE VIEW uses AS SELECT 1 FROM bad;"
-                  "CREATE VIEW uses_uses AS SELECT (SELECT count(*) FROM uses) AS n; CREATE VIEW o.good2 AS FROM o.good;"
-                  "CREATE MACRO bad_scalar(x) AS write_log(x::VARCHAR); CREATE MACRO bad_table(x) AS TABLE FROM query(x); CREATE MACRO also_bad(x, y) AS (x, bad_scalar(y));"
-                  "CREATE MACRO overloaded(x) AS x, (x, y) AS bad_scalar(y); CREATE MACRO named(t) AS TABLE FROM query_table(t); CREATE MACRO hist(t) AS TABLE FROM histogram(t, a);"
-                  "CREATE MACRO literal() AS TABLE FROM query('SELECT 7 AS seven'); CREATE MACRO o.lower(x) AS write_log(x::VARCHAR); CREATE MACRO setting(x) AS current_setting(x);"
-                  "CREATE VIEW macro_view AS SELECT also_bad(1, 'x') AS y; CREATE VIEW paths AS FROM duckdb_databases(); CREATE VIEW list AS FROM pragma_database_list;"
-                  "CREATE TABLE generated(a VARCHAR, b VARCHAR AS (bad_scalar(a))); CREATE TABLE fine(a INT DEFAULT 3, b INT AS (a + 1));"
-                  "CREATE VIEW o.\"quo\"\"ted\" AS FROM bad; CREATE VIEW histo AS FROM histogram(fine, a); CREATE VIEW bad_histo AS FROM histogram(generated, a)");
+    make_database(
+        path,
+        "CREATE TABLE t(a INT); CREATE VIEW good AS SELECT 1 AS x; CREATE SCHEMA o; CREATE VIEW o.good AS SELECT 2 AS x;"
+        "CREATE VIEW bad AS FROM enable_logging(); CREATE VIEW \"as\"(\"x y\", z) AS SELECT write_log('a'), 1; CREATE VIEW uses AS SELECT 1 FROM bad;"
+        "CREATE VIEW uses_uses AS SELECT (SELECT count(*) FROM uses) AS n; CREATE VIEW o.good2 AS FROM o.good;"
+        "CREATE MACRO bad_scalar(x) AS write_log(x::VARCHAR); CREATE MACRO bad_table(x) AS TABLE FROM query(x); CREATE MACRO also_bad(x, y) AS (x, "
+        "bad_scalar(y));"
+        "CREATE MACRO overloaded(x) AS x, (x, y) AS bad_scalar(y); CREATE MACRO named(t) AS TABLE FROM query_table(t); CREATE MACRO hist(t) AS TABLE "
+        "FROM histogram(t, a);"
+        "CREATE MACRO literal() AS TABLE FROM query('SELECT 7 AS seven'); CREATE MACRO o.lower(x) AS write_log(x::VARCHAR); CREATE MACRO setting(x) "
+        "AS current_setting(x);"
+        "CREATE VIEW macro_view AS SELECT also_bad(1, 'x') AS y; CREATE VIEW paths AS FROM duckdb_databases(); CREATE VIEW list AS FROM "
+        "pragma_database_list;"
+        "CREATE TABLE generated(a VARCHAR, b VARCHAR AS (bad_scalar(a))); CREATE TABLE fine(a INT DEFAULT 3, b INT AS (a + 1));"
+        "CREATE VIEW o.\"quo\"\"ted\" AS FROM bad; CREATE VIEW histo AS FROM histogram(fine, a); CREATE VIEW bad_histo AS FROM histogram(generated, "
+        "a)");
     struct engine *e = open_engine(path, 8);
     static const char *const refused[][2] = {
-        {"FROM bad", "view bad"}, {"FROM main.bad", "view bad"}, {"FROM hostile.main.BAD", "view bad"}, {"SELECT 1 FROM \"as\"", "view as"}, {"FROM uses", "view uses"},
-        {"FROM uses_uses", "view uses_uses"}, {"DESCRIBE bad", "view bad"}, {"SUMMARIZE bad", "view bad"}, {"EXPLAIN FROM uses", "view uses"}, {"FROM query('FROM bad')", "view bad"},
-        {"FROM query_table('bad')", "view bad"}, {"FROM query_table('main.uses')", "view uses"}, {"FROM pragma_table_info('bad')", "view bad"}, {"FROM histogram(bad, x)", "view bad"},
-        {"SELECT bad_scalar('x')", "macro bad_scalar"}, {"SELECT ('x').bad_scalar()", "macro bad_scalar"}, {"SELECT main.bad_scalar('x')", "macro bad_scalar"}, {"FROM bad_table('SELECT 1')", "macro bad_table"},
-        {"SELECT also_bad(1, 'x')", "macro also_bad"}, {"SELECT overloaded(1)", "macro overloaded"}, {"FROM named('t')", "macro named"}, {"FROM hist('t')", "macro hist"}, {"SELECT lower('X')", "macro lower"},
-        {"SELECT setting('TimeZone')", "macro setting"}, {"FROM macro_view", "view macro_view"}, {"FROM paths", "view paths"}, {"FROM list", "view list"}, {"FROM generated", "table generated"},
-        {"SELECT a FROM generated", "table generated"}, {"FROM o.\"quo\"\"ted\"", "view quo\"ted"}, {"WITH x AS (FROM bad) FROM x", "view bad"}, {"SELECT list_transform(['x'], v -> bad_scalar(v))", "macro bad_scalar"},
+        {"FROM bad", "view bad"},
+        {"FROM main.bad", "view bad"},
+        {"FROM hostile.main.BAD", "view bad"},
+        {"SELECT 1 FROM \"as\"", "view as"},
+        {"FROM uses", "view uses"},
+        {"FROM uses_uses", "view uses_uses"},
+        {"DESCRIBE bad", "view bad"},
+        {"SUMMARIZE bad", "view bad"},
+        {"EXPLAIN FROM uses", "view uses"},
+        {"FROM query('FROM bad')", "view bad"},
+        {"FROM query_table('bad')", "view bad"},
+        {"FROM query_table('main.uses')", "view uses"},
+        {"FROM pragma_table_info('bad')", "view bad"},
+        {"FROM histogram(bad, x)", "view bad"},
+        {"SELECT bad_scalar('x')", "macro bad_scalar"},
+        {"SELECT ('x').bad_scalar()", "macro bad_scalar"},
+        {"SELECT main.bad_scalar('x')", "macro bad_scalar"},
+        {"FROM bad_table('SELECT 1')", "macro bad_table"},
+        {"SELECT also_bad(1, 'x')", "macro also_bad"},
+        {"SELECT overloaded(1)", "macro overloaded"},
+        {"FROM named('t')", "macro named"},
+        {"FROM hist('t')", "macro hist"},
+        {"SELECT lower('X')", "macro lower"},
+        {"SELECT setting('TimeZone')", "macro setting"},
+        {"FROM macro_view", "view macro_view"},
+        {"FROM paths", "view paths"},
+        {"FROM list", "view list"},
+        {"FROM generated", "table generated"},
+        {"SELECT a FROM generated", "table generated"},
+        {"FROM o.\"quo\"\"ted\"", "view quo\"ted"},
+        {"WITH x AS (FROM bad) FROM x", "view bad"},
+        {"SELECT list_transform(['x'], v -> bad_scalar(v))", "macro bad_scalar"},
         {"FROM bad_histo", "view bad_histo"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)

@@ -113,7 +113,8 @@ static void is_no_silent_effect(struct world *w, char *const *t)
 static void every_side_effect_was_looked_at(void **state)
 {
     missing = 0;
-    assert_true(each_row(*state, "SELECT DISTINCT function_type, function_name FROM duckdb_functions() WHERE has_side_effects", is_no_silent_effect) > 10);
+    assert_true(each_row(*state, "SELECT DISTINCT function_type, function_name FROM duckdb_functions() WHERE has_side_effects", is_no_silent_effect) >
+                10);
     assert_int_equal(missing, 0);
 }
 
@@ -211,10 +212,7 @@ static void is_allowed(struct world *w, char *const *t)
 }
 
 /* After the extensions were loaded. */
-static void the_tpch_queries_are_allowed(void **state)
-{
-    assert_int_equal(each_row(*state, "SELECT query FROM tpch_queries()", is_allowed), 22);
-}
+static void the_tpch_queries_are_allowed(void **state) { assert_int_equal(each_row(*state, "SELECT query FROM tpch_queries()", is_allowed), 22); }
 
 static void shown_settings_exist(void **state)
 {

@@ -73,8 +73,8 @@ static void the_operator_widens_and_narrows(void **state)
 static void names_that_would_be_files(void **state)
 {
     (void)state;
-    static const char *const files[] = {"a.csv", "A.CSV", "a.csv.gz", "a.CsV?x=y", "dir/a", "/etc/passwd", "s3://b/k", "x.parquet", "*.json", "a.db", "~/x",
-                                        "data.duckdb", "a b.tsv", "x.json#y", "http://x/y.csv", ".csv"};
+    static const char *const files[] = {"a.csv",  "A.CSV", "a.csv.gz", "a.CsV?x=y",   "dir/a",   "/etc/passwd", "s3://b/k",       "x.parquet",
+                                        "*.json", "a.db",  "~/x",      "data.duckdb", "a b.tsv", "x.json#y",    "http://x/y.csv", ".csv"};
     static const char *const tables[] = {"t", "csv", "a.b", "sales.2024", "csv.a", "acsv", "a.csvx", "a.csv_2", "x.jsonpath", "Ünïcode", ""};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct policy_name n = name(NULL, NULL, files[i]);
@@ -101,9 +101,11 @@ static void names_behind_a_catalog_of_a_source(void **state)
 {
     (void)state;
     static const char *const catalogs[] = {"pg1", "my1", NULL};
-    const struct policy_name inside[] = {name("pg1", "public", "x.csv"), name(NULL, "MY1", "x.csv"), name(NULL, "my1", "json"), name("my1", "a.csv", "t")};
-    const struct policy_name outside[] = {name(NULL, NULL, "x.csv"), name(NULL, "public", "x.csv"), name("db", "pg1", "x.csv"), name("pg1", "a/b", "x.csv"),
-                                          name("pg1", "public", "a/x.csv"), name(NULL, "pg1", "/etc/passwd"), name(NULL, "pg", "x.csv"), name(NULL, NULL, "pg1")};
+    const struct policy_name inside[] = {name("pg1", "public", "x.csv"), name(NULL, "MY1", "x.csv"), name(NULL, "my1", "json"),
+                                         name("my1", "a.csv", "t")};
+    const struct policy_name outside[] = {name(NULL, NULL, "x.csv"),   name(NULL, "public", "x.csv"),    name("db", "pg1", "x.csv"),
+                                          name("pg1", "a/b", "x.csv"), name("pg1", "public", "a/x.csv"), name(NULL, "pg1", "/etc/passwd"),
+                                          name(NULL, "pg", "x.csv"),   name(NULL, NULL, "pg1")};
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
         assert_true(policy_names_of(catalogs, &inside[i]));
         assert_false(policy_names_of(NULL, &inside[i]));
@@ -118,9 +120,21 @@ static void names_in_texts(void **state)
     static const struct {
         const char *text, *catalog, *schema, *name; /* name NULL: not taken */
     } rows[] = {
-        {"t", "", "", "t"}, {"s.t", "", "s", "t"}, {"c.s.t", "c", "s", "t"}, {"\"a b\".t", "", "a b", "t"}, {"\"x.csv\"", "", "", "x.csv"},
-        {"s.\"x.y\"", "", "s", "x.y"}, {"", NULL, NULL, NULL}, {".", NULL, NULL, NULL}, {"a.", NULL, NULL, NULL}, {".a", NULL, NULL, NULL},
-        {"a.b.c.d", NULL, NULL, NULL}, {"\"a", NULL, NULL, NULL}, {"\"a\"b", NULL, NULL, NULL}, {"\"a\"\"b\"", NULL, NULL, NULL}, {"a\"b", NULL, NULL, NULL},
+        {"t", "", "", "t"},
+        {"s.t", "", "s", "t"},
+        {"c.s.t", "c", "s", "t"},
+        {"\"a b\".t", "", "a b", "t"},
+        {"\"x.csv\"", "", "", "x.csv"},
+        {"s.\"x.y\"", "", "s", "x.y"},
+        {"", NULL, NULL, NULL},
+        {".", NULL, NULL, NULL},
+        {"a.", NULL, NULL, NULL},
+        {".a", NULL, NULL, NULL},
+        {"a.b.c.d", NULL, NULL, NULL},
+        {"\"a", NULL, NULL, NULL},
+        {"\"a\"b", NULL, NULL, NULL},
+        {"\"a\"\"b\"", NULL, NULL, NULL},
+        {"a\"b", NULL, NULL, NULL},
         {"\"\"", NULL, NULL, NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -139,13 +153,22 @@ static void paths_below_a_prefix(void **state)
 {
     (void)state;
     const char *const prefixes[] = {"s3://lake/pub/", "/srv/files/", NULL};
-    static const char *const inside[] = {"s3://lake/pub/a.csv", "s3://lake/pub/y=1/*.parquet", "/srv/files/a.csv", "/srv/files/d/e f?.csv", "/srv/files/..a", "/srv/files/a..b/c",
-                                         "/srv/files/d/", "/srv/files/[a-c]*.csv"};
+    static const char *const inside[] = {"s3://lake/pub/a.csv", "s3://lake/pub/y=1/*.parquet", "/srv/files/a.csv", "/srv/files/d/e f?.csv",
+                                         "/srv/files/..a",      "/srv/files/a..b/c",           "/srv/files/d/",    "/srv/files/[a-c]*.csv"};
     static const char *const outside[] = {
-        "s3://lake/pub/", "s3://lake/pub", "s3://lake/other/a.csv", "s3://lake/pub/../other/a.csv", "s3://lake/pub/a/..", "s3://lake/pub/./a", "s3://lake/pub//a",
-        "s3://lake/pub/a.csv?s3_endpoint=attacker", "s3://lake/pub/a#b", "s3://lake/pub/%2e%2e/a", "S3://lake/pub/a.csv", "s3://lake2/pub/a.csv", "http://lake/pub/a.csv",
-        "/srv/files", "/srv/filesx/a.csv", "/srv/files/../secret", "/srv/files/a/../../b", "/srv/files/..", "/srv/files/a\\b", "/srv/files/a\nb", "srv/files/a.csv", "",
-        "//srv/files/a.csv", "/srv/./files/a.csv", "/srv/files//a.csv", "file:///srv/files/a.csv",
+        "s3://lake/pub/",        "s3://lake/pub",
+        "s3://lake/other/a.csv", "s3://lake/pub/../other/a.csv",
+        "s3://lake/pub/a/..",    "s3://lake/pub/./a",
+        "s3://lake/pub//a",      "s3://lake/pub/a.csv?s3_endpoint=attacker",
+        "s3://lake/pub/a#b",     "s3://lake/pub/%2e%2e/a",
+        "S3://lake/pub/a.csv",   "s3://lake2/pub/a.csv",
+        "http://lake/pub/a.csv", "/srv/files",
+        "/srv/filesx/a.csv",     "/srv/files/../secret",
+        "/srv/files/a/../../b",  "/srv/files/..",
+        "/srv/files/a\\b",       "/srv/files/a\nb",
+        "srv/files/a.csv",       "",
+        "//srv/files/a.csv",     "/srv/./files/a.csv",
+        "/srv/files//a.csv",     "file:///srv/files/a.csv",
     };
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
         if (!policy_path_inside(prefixes, span(inside[i])))
@@ -234,10 +257,14 @@ static void circles_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_table),          cmocka_unit_test(the_operator_widens_and_narrows),
+        cmocka_unit_test(the_table),
+        cmocka_unit_test(the_operator_widens_and_narrows),
         cmocka_unit_test(names_that_would_be_files),
-        cmocka_unit_test(names_behind_a_catalog_of_a_source), cmocka_unit_test(names_in_texts), cmocka_unit_test(paths_below_a_prefix),
-        cmocka_unit_test(verdicts_reach_every_user), cmocka_unit_test(circles_end),
+        cmocka_unit_test(names_behind_a_catalog_of_a_source),
+        cmocka_unit_test(names_in_texts),
+        cmocka_unit_test(paths_below_a_prefix),
+        cmocka_unit_test(verdicts_reach_every_user),
+        cmocka_unit_test(circles_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

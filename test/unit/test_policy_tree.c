@@ -40,8 +40,7 @@ static int on_object(void *ctx, enum policy_object kind, const struct policy_nam
     (void)ctx;
     const struct stored_object *refused;
     *ret_known = stored_find(objects, kind, name, effect, &refused);
-    return refused ? policy_refuse(err, stored_kind_text(refused->kind), (struct span){refused->name, strlen(refused->name)}, refused->why, NULL)
-                   : 0;
+    return refused ? policy_refuse(err, stored_kind_text(refused->kind), (struct span){refused->name, strlen(refused->name)}, refused->why, NULL) : 0;
 }
 
 static int on_unknown(void *ctx, struct span name, struct error *err)
@@ -109,8 +108,9 @@ static void functions_are_found_wherever_they_are(void **state)
     check(CALL("sum", CALL("abs", CALL("write_log", NUMBER))), EMPTY, POLICY_REFUSED, "function write_log");
     /* Under keys nobody has heard of, in arrays of arrays, in types. */
     check("{\"class\":\"CASE\",\"type\":\"CASE_EXPR\",\"new_key\":[[[" CALL("write_log", "") "]]]}", EMPTY, POLICY_REFUSED, "function write_log");
-    check("{\"class\":\"CAST\",\"type\":\"OPERATOR_CAST\",\"cast_type\":{\"id\":\"X\",\"type_info\":{\"type\":\"NEW_TYPE_INFO\",\"e\":"
-          CALL("write_log", "") "}}}", EMPTY, POLICY_REFUSED, "function write_log");
+    check("{\"class\":\"CAST\",\"type\":\"OPERATOR_CAST\",\"cast_type\":{\"id\":\"X\",\"type_info\":{\"type\":\"NEW_TYPE_INFO\",\"e\":" CALL(
+              "write_log", "") "}}}",
+          EMPTY, POLICY_REFUSED, "function write_log");
     check("{\"class\":\"WINDOW\",\"type\":\"WINDOW_AGGREGATE\",\"function_name\":\"sum\",\"start_expr\":" CALL("write_log", "") "}", EMPTY,
           POLICY_REFUSED, "function write_log");
     check("{\"class\":\"WINDOW\",\"type\":\"WINDOW_AGGREGATE\",\"function_name\":\"write_log\"}", EMPTY, POLICY_REFUSED, "function write_log");
@@ -136,9 +136,16 @@ static void unknown_parts_are_refused(void **state)
 static void no_statement_is_not_allowed(void **state)
 {
     (void)state;
-    static const char *const none[] = {"{}", "[]", "1", "\"x\"", "{\"error\":false}", "{\"error\":false,\"statements\":[]}",
-                                       "{\"error\":true,\"error_type\":\"parser\"}", "{\"statements\":[{},{}]}",
-                                       "[{\"statements\":[{}]}]", "{\"x\":{\"statements\":[{}]}}",
+    static const char *const none[] = {"{}",
+                                       "[]",
+                                       "1",
+                                       "\"x\"",
+                                       "{\"error\":false}",
+                                       "{\"error\":false,\"statements\":[]}",
+                                       "{\"error\":true,\"error_type\":\"parser\"}",
+                                       "{\"statements\":[{},{}]}",
+                                       "[{\"statements\":[{}]}]",
+                                       "{\"x\":{\"statements\":[{}]}}",
                                        "{\"error\":true,\"statements\":[{}]}"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         assert_int_equal(walk(none[i]).v, POLICY_UNJUDGED);
@@ -210,7 +217,8 @@ static void names_of_tables_in_arguments(void **state)
 static void named_arguments_hide_no_table(void **state)
 {
     (void)state;
-#define NAMED(n, v) "{\"class\":\"CONSTANT\",\"type\":\"VALUE_CONSTANT\",\"alias\":\"" n "\",\"value\":{\"type\":{\"id\":\"VARCHAR\"},\"value\":\"" v "\"}}"
+#define NAMED(n, v) \
+    "{\"class\":\"CONSTANT\",\"type\":\"VALUE_CONSTANT\",\"alias\":\"" n "\",\"value\":{\"type\":{\"id\":\"VARCHAR\"},\"value\":\"" v "\"}}"
     check(NUMBER, TABLE_CALL("histogram_values", TEXT("t") "," NAMED("Source", "x.csv")), POLICY_REFUSED, "file x.csv");
     check(NUMBER, TABLE_CALL("histogram_values", TEXT("t") "," NAMED("technique", "x.csv")), POLICY_ALLOWED, NULL);
     check(NUMBER, TABLE_CALL("histogram_values", NAMED("technique", "x.csv") "," NAMED("source", "t")), POLICY_REFUSED, "file x.csv");

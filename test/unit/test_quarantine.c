@@ -170,12 +170,9 @@ static void it_is_bounded_and_nobody_flushes_anothers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_strikes_of_any_kind_are_enough),
-        cmocka_unit_test(all_are_refused_after_crashes_of_two),
-        cmocka_unit_test(slow_texts_of_many_are_nobody_elses_matter),
-        cmocka_unit_test(a_slow_text_may_be_tried_with_more_time),
-        cmocka_unit_test(it_ends_and_begins_again_at_once),
-        cmocka_unit_test(it_can_be_off_and_be_cleared),
+        cmocka_unit_test(two_strikes_of_any_kind_are_enough),         cmocka_unit_test(all_are_refused_after_crashes_of_two),
+        cmocka_unit_test(slow_texts_of_many_are_nobody_elses_matter), cmocka_unit_test(a_slow_text_may_be_tried_with_more_time),
+        cmocka_unit_test(it_ends_and_begins_again_at_once),           cmocka_unit_test(it_can_be_off_and_be_cleared),
         cmocka_unit_test(it_is_bounded_and_nobody_flushes_anothers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

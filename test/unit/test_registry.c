@@ -36,9 +36,14 @@ static void test_keys_are_uuids(void **state)
     assert_int_equal(a.low, 0x8899aabbccddeeff);
     assert_true(query_key_parse("00112233-4455-6677-8899-AABBCCDDEEFF", &b));
     assert_memory_equal(&a, &b, sizeof a);
-    static const char *const bad[] = {"", "0", "00112233-4455-6677-8899-aabbccddeef", "00112233-4455-6677-8899-aabbccddeeff0",
-                                      "00112233-4455-6677-8899-aabbccddeefg", "0011223344556677-8899-aabb-ccddeeff--",
-                                      "00112233+4455-6677-8899-aabbccddeeff", " 0112233-4455-6677-8899-aabbccddeeff"};
+    static const char *const bad[] = {"",
+                                      "0",
+                                      "00112233-4455-6677-8899-aabbccddeef",
+                                      "00112233-4455-6677-8899-aabbccddeeff0",
+                                      "00112233-4455-6677-8899-aabbccddeefg",
+                                      "0011223344556677-8899-aabb-ccddeeff--",
+                                      "00112233+4455-6677-8899-aabbccddeeff",
+                                      " 0112233-4455-6677-8899-aabbccddeeff"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(query_key_parse(bad[i], &a));
 }

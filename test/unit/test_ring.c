@@ -188,10 +188,15 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(the_region_is_sealed), TEST(a_region_of_another_size_is_not_mapped), TEST(the_request_area_holds_twice_the_longest_statement),
-        TEST(both_sides_see_the_same_bytes_and_the_ring_twice), TEST(each_side_can_write_its_own_part_only),
-        TEST(the_reader_follows_the_writer_round_and_round), TEST(a_writer_that_cheats_is_found),
-        TEST(what_the_writer_does_to_consumed_does_not_matter), TEST(a_sleeping_writer_is_woken_once_and_only_when_there_is_room),
+        TEST(the_region_is_sealed),
+        TEST(a_region_of_another_size_is_not_mapped),
+        TEST(the_request_area_holds_twice_the_longest_statement),
+        TEST(both_sides_see_the_same_bytes_and_the_ring_twice),
+        TEST(each_side_can_write_its_own_part_only),
+        TEST(the_reader_follows_the_writer_round_and_round),
+        TEST(a_writer_that_cheats_is_found),
+        TEST(what_the_writer_does_to_consumed_does_not_matter),
+        TEST(a_sleeping_writer_is_woken_once_and_only_when_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

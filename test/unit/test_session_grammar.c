@@ -36,8 +36,8 @@ static void test_statements_are_written_anew(void **state)
 {
     (void)state;
     expect("create temp table T as select 1", SESSION_CREATE, "CREATE TEMP TABLE \"T\" AS select 1", "select 1");
-    expect("/* x */ CREATE OR REPLACE TEMPORARY VIEW temp.\"a\"\"b\" AS FROM t;", SESSION_CREATE,
-           "CREATE OR REPLACE TEMP VIEW \"a\"\"b\" AS FROM t;", "FROM t;");
+    expect("/* x */ CREATE OR REPLACE TEMPORARY VIEW temp.\"a\"\"b\" AS FROM t;", SESSION_CREATE, "CREATE OR REPLACE TEMP VIEW \"a\"\"b\" AS FROM t;",
+           "FROM t;");
     expect("CREATE TEMP TABLE IF NOT EXISTS t AS (SELECT 1)", SESSION_CREATE, "CREATE TEMP TABLE IF NOT EXISTS \"t\" AS (SELECT 1)", "(SELECT 1)");
     expect("INSERT INTO temp.t SELECT 1", SESSION_INSERT, "INSERT INTO temp.main.\"t\" SELECT 1", "SELECT 1");
     expect("INSERT INTO t (a, \"b c\") VALUES (1, 2)", SESSION_INSERT, "INSERT INTO temp.main.\"t\" (\"a\", \"b c\") VALUES (1, 2)", "VALUES (1, 2)");
@@ -54,8 +54,17 @@ static void test_statements_are_written_anew(void **state)
 static void test_what_is_none_of_them(void **state)
 {
     (void)state;
-    static const char *const others[] = {"", ";", "SELECT 1", "WITH x AS (SELECT 1) FROM x", "FROM t", "EXPLAIN SELECT 1", "(SELECT 1)", "-- create\nSELECT 1",
-                                         "\"create\" temp", "'SET'", "createtemp"};
+    static const char *const others[] = {"",
+                                         ";",
+                                         "SELECT 1",
+                                         "WITH x AS (SELECT 1) FROM x",
+                                         "FROM t",
+                                         "EXPLAIN SELECT 1",
+                                         "(SELECT 1)",
+                                         "-- create\nSELECT 1",
+                                         "\"create\" temp",
+                                         "'SET'",
+                                         "createtemp"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         expect(others[i], SESSION_NONE, "", "");
 }
@@ -63,15 +72,52 @@ static void test_what_is_none_of_them(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "CREATE TABLE t AS SELECT 1", "CREATE TEMP", "CREATE TEMP TABLE", "CREATE TEMP TABLE t", "CREATE TEMP TABLE t AS", "CREATE TEMP TABLE t (a INT)",
-        "CREATE TEMP TABLE main.t AS SELECT 1", "CREATE TEMP TABLE temp.main.t AS SELECT 1", "CREATE OR TEMP TABLE t AS SELECT 1", "CREATE TEMP MACRO m() AS 1",
-        "CREATE TEMP TABLE 't' AS SELECT 1", "CREATE TEMP TABLE \"t AS SELECT 1", "CREATE TEMP TABLE \"\" AS SELECT 1", "CREATE TEMP RECURSIVE VIEW v AS SELECT 1",
-        "CREATE TEMP TABLE IF EXISTS t AS SELECT 1", "INSERT t SELECT 1", "INSERT INTO main.t SELECT 1", "INSERT INTO temp.main.t SELECT 1", "INSERT INTO t",
-        "INSERT INTO t (a) ", "INSERT INTO t (a b) SELECT 1", "INSERT INTO t (a, ) SELECT 1", "DROP TABLE", "DROP TABLE t CASCADE", "DROP TABLE t; SELECT 1",
-        "DROP TABLE t, u", "DROP SCHEMA s", "DROP TABLE main.t", "SET", "SET x = 1", "SET VARIABLE", "SET VARIABLE x", "SET VARIABLE x =", "SET VARIABLE x TO 1",
-        "SET VARIABLE x.y = 1", "SET TimeZone", "SET TimeZone = UTC", "SET TimeZone = ''", "SET TimeZone = 'a''b'", "SET TimeZone = 'UTC' || 'x'",
-        "SET TimeZone = E'UTC'", "SET TimeZone = $$UTC$$", "SET GLOBAL TimeZone = 'UTC'", "SET LOCAL TimeZone = 'UTC'", "SET TIME 'UTC'", "SET SESSION threads = 1"};
+    static const char *const bad[] = {"CREATE TABLE t AS SELECT 1",
+                                      "CREATE TEMP",
+                                      "CREATE TEMP TABLE",
+                                      "CREATE TEMP TABLE t",
+                                      "CREATE TEMP TABLE t AS",
+                                      "CREATE TEMP TABLE t (a INT)",
+                                      "CREATE TEMP TABLE main.t AS SELECT 1",
+                                      "CREATE TEMP TABLE temp.main.t AS SELECT 1",
+                                      "CREATE OR TEMP TABLE t AS SELECT 1",
+                                      "CREATE TEMP MACRO m() AS 1",
+                                      "CREATE TEMP TABLE 't' AS SELECT 1",
+                                      "CREATE TEMP TABLE \"t AS SELECT 1",
+                                      "CREATE TEMP TABLE \"\" AS SELECT 1",
+                                      "CREATE TEMP RECURSIVE VIEW v AS SELECT 1",
+                                      "CREATE TEMP TABLE IF EXISTS t AS SELECT 1",
+                                      "INSERT t SELECT 1",
+                                      "INSERT INTO main.t SELECT 1",
+                                      "INSERT INTO temp.main.t SELECT 1",
+                                      "INSERT INTO t",
+                                      "INSERT INTO t (a) ",
+                                      "INSERT INTO t (a b) SELECT 1",
+                                      "INSERT INTO t (a, ) SELECT 1",
+                                      "DROP TABLE",
+                                      "DROP TABLE t CASCADE",
+                                      "DROP TABLE t; SELECT 1",
+                                      "DROP TABLE t, u",
+                                      "DROP SCHEMA s",
+                                      "DROP TABLE main.t",
+                                      "SET",
+                                      "SET x = 1",
+                                      "SET VARIABLE",
+                                      "SET VARIABLE x",
+                                      "SET VARIABLE x =",
+                                      "SET VARIABLE x TO 1",
+                                      "SET VARIABLE x.y = 1",
+                                      "SET TimeZone",
+                                      "SET TimeZone = UTC",
+                                      "SET TimeZone = ''",
+                                      "SET TimeZone = 'a''b'",
+                                      "SET TimeZone = 'UTC' || 'x'",
+                                      "SET TimeZone = E'UTC'",
+                                      "SET TimeZone = $$UTC$$",
+                                      "SET GLOBAL TimeZone = 'UTC'",
+                                      "SET LOCAL TimeZone = 'UTC'",
+                                      "SET TIME 'UTC'",
+                                      "SET SESSION threads = 1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         refused(bad[i]);
 }

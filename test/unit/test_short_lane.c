@@ -70,7 +70,8 @@ static void only_a_small_text_that_is_not_here_may_be_unknown(void **state)
 {
     struct world *w = *state;
     struct job *p = pin(w);
-    struct job *same = submit_letter(w, 'p'), *background = submit_text(w, NULL, 'b', 8, JOB_BACKGROUND), *large = submit_text(w, NULL, 'l', 20000, JOB_INTERACTIVE);
+    struct job *same = submit_letter(w, 'p'), *background = submit_text(w, NULL, 'b', 8, JOB_BACKGROUND),
+               *large = submit_text(w, NULL, 'l', 20000, JOB_INTERACTIVE);
     assert_int_equal(same->state, JOB_QUEUED);
     assert_int_equal(background->state, JOB_QUEUED);
     assert_int_equal(large->state, JOB_QUEUED);

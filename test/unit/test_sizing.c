@@ -57,11 +57,9 @@ static void test_one_gigabyte_and_two_cpus(void **state)
     assert_int_equal(s.session_scratch_limit_bytes, 1000000000);
     assert_int_equal(s.admin_memory_limit_bytes, s.memory_limit_bytes);
     assert_false(s.overcommitted);
-    assert_string_equal(
-        s.text,
-        "memory: limit 1073.7MB (machine) - 128.0MB supervisor and front = 945.7MB / (2 workers + 1 spare "
-        "+ 0 sessions) / 2 = 157.6MB; worker: memory_limit 157.6MB (auto), memory_cap 315.2MB (auto); "
-        "together 3 x 315.2MB = 945.7MB of 945.7MB; cpus: 2 (affinity)");
+    assert_string_equal(s.text, "memory: limit 1073.7MB (machine) - 128.0MB supervisor and front = 945.7MB / (2 workers + 1 spare "
+                                "+ 0 sessions) / 2 = 157.6MB; worker: memory_limit 157.6MB (auto), memory_cap 315.2MB (auto); "
+                                "together 3 x 315.2MB = 945.7MB of 945.7MB; cpus: 2 (affinity)");
 }
 
 static void test_auto_is_at_most_512MB(void **state)
@@ -92,8 +90,7 @@ static void test_explicit_and_auto_together(void **state)
     struct sizing s = resolved("[session]\nmax = 2\nmemory_cap = 100MB\n", machine(2, GIB), 0);
     assert_int_equal(s.session_memory_limit_bytes, 50000000);
     assert_int_equal(s.memory_limit_bytes, (GIB - 128000000 - 200000000) / 3 / 2);
-    assert_non_null(strstr(
-        s.text, "= 945.7MB - 200.0MB of explicit sizes = 745.7MB / (2 workers + 1 spare) / 2 = 124.3MB;"));
+    assert_non_null(strstr(s.text, "= 945.7MB - 200.0MB of explicit sizes = 745.7MB / (2 workers + 1 spare) / 2 = 124.3MB;"));
     assert_non_null(strstr(s.text, "together 3 x 248.6MB + 2 x 100.0MB = 945.7MB of 945.7MB"));
     s = resolved("[pool]\nmemory_limit = 100MB\nmemory_cap = 120MB\nworkers = 1\ncpu_cap = 0\n"
                  "[admin]\nmemory_limit = 64MB\n[session]\nscratch_limit = 0\n",
@@ -113,13 +110,11 @@ static void test_explicit_sizes_that_do_not_fit(void **state)
     struct error err;
     assert_int_equal(resolve(&s, "[pool]\nmemory_limit = 400MB\n", machine(2, GIB), 0, &err), -1);
     assert_int_equal(s.workers, -5);
-    assert_string_equal(
-        err.detail,
-        "the configured memory does not fit. memory: limit 1073.7MB (machine) - 128.0MB supervisor and "
-        "front = 945.7MB; worker: memory_limit 400.0MB, memory_cap 800.0MB (auto); together 3 x 800.0MB = "
-        "2400.0MB of 945.7MB (too much); cpus: 2 (affinity). At these sizes 1 workers and spares fit "
-        "together; lower [pool] memory_limit, memory_cap, workers, spares, [session] max, or set [pool] "
-        "overcommit = yes");
+    assert_string_equal(err.detail, "the configured memory does not fit. memory: limit 1073.7MB (machine) - 128.0MB supervisor and "
+                                    "front = 945.7MB; worker: memory_limit 400.0MB, memory_cap 800.0MB (auto); together 3 x 800.0MB = "
+                                    "2400.0MB of 945.7MB (too much); cpus: 2 (affinity). At these sizes 1 workers and spares fit "
+                                    "together; lower [pool] memory_limit, memory_cap, workers, spares, [session] max, or set [pool] "
+                                    "overcommit = yes");
     /* nor with sessions that take what there is */
     assert_int_equal(resolve(&s, "[pool]\nmemory_limit = 400MB\n", machine(2, GIB), 2, &err), -1);
     assert_int_equal(strncmp(err.detail, "the configured memory does not fit. ", 36), 0);
@@ -134,8 +129,7 @@ static void test_a_limit_that_fits_exactly(void **state)
     struct sizing s = resolved("[pool]\nworkers = 1\nmemory_limit = 100MB\n", machine(2, 528000000), 0);
     assert_false(s.overcommitted);
     struct error err;
-    assert_int_equal(
-        resolve(&s, "[pool]\nworkers = 1\nmemory_limit = 100MB\n", machine(2, 527999999), 0, &err), -1);
+    assert_int_equal(resolve(&s, "[pool]\nworkers = 1\nmemory_limit = 100MB\n", machine(2, 527999999), 0, &err), -1);
 }
 
 static void test_too_small_a_machine(void **state)
@@ -144,10 +138,9 @@ static void test_too_small_a_machine(void **state)
     struct sizing s;
     struct error err;
     assert_int_equal(resolve(&s, "", machine(1, 255999999), 0, &err), -1);
-    assert_non_null(strstr(
-        err.detail, "there is too little memory: a worker needs a memory_limit of at least 32.0MB. memory: "
-                    "limit 256.0MB (machine) - 128.0MB supervisor and front = 128.0MB / (1 worker + 1 "
-                    "spare + 0 sessions) / 2 = 32.0MB;"));
+    assert_non_null(strstr(err.detail, "there is too little memory: a worker needs a memory_limit of at least 32.0MB. memory: "
+                                       "limit 256.0MB (machine) - 128.0MB supervisor and front = 128.0MB / (1 worker + 1 "
+                                       "spare + 0 sessions) / 2 = 32.0MB;"));
     s = resolved("", machine(1, 256000000), 0);
     assert_int_equal(s.memory_limit_bytes, 32000000);
     assert_int_equal(resolve(&s, "", machine(1, 64000000), 0, &err), -1);
@@ -179,8 +172,7 @@ static void test_largest_values_do_not_overflow(void **state)
     const char *text = "[pool]\nworkers = 1024\nspares = 256\nmemory_limit = 1024TB\n"
                        "[session]\nmax = 1024\nmemory_limit = 1024TB\n";
     assert_int_equal(resolve(&s, text, machine(1, GIB), 0, &err), -1);
-    assert_non_null(
-        strstr(err.detail, "1280 x 2048.0TB + 1024 x 2048.0TB = 4718592.0TB of 945.7MB (too much)"));
+    assert_non_null(strstr(err.detail, "1280 x 2048.0TB + 1024 x 2048.0TB = 4718592.0TB of 945.7MB (too much)"));
 }
 
 /* What the children are handed: the resolved sizes as text, which must be within the ranges of the keys. */

@@ -145,11 +145,9 @@ static void test_v2_outside_the_namespace(void **state)
 static void test_v1_container_without_namespace(void **state)
 {
     (void)state;
-    put("/proc/self/cgroup",
-        "5:memory:/docker/1234\n4:cpu,cpuacct:/docker/1234\n1:name=systemd:/docker/1234\n");
-    put("/proc/self/mountinfo",
-        "40 30 0:30 /docker/1234 /sys/fs/cgroup/memory ro,nosuid master:1 - cgroup cgroup rw,memory\n"
-        "41 30 0:31 /docker/1234 /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n");
+    put("/proc/self/cgroup", "5:memory:/docker/1234\n4:cpu,cpuacct:/docker/1234\n1:name=systemd:/docker/1234\n");
+    put("/proc/self/mountinfo", "40 30 0:30 /docker/1234 /sys/fs/cgroup/memory ro,nosuid master:1 - cgroup cgroup rw,memory\n"
+                                "41 30 0:31 /docker/1234 /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
     put("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "150000\n");
     put("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
@@ -161,8 +159,7 @@ static void test_v1_path_not_below_the_root(void **state)
 {
     (void)state;
     put("/proc/self/cgroup", "5:memory:/kubepods/pod7/c1\n");
-    put("/proc/self/mountinfo",
-        "40 30 0:30 /docker/1234 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+    put("/proc/self/mountinfo", "40 30 0:30 /docker/1234 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000000\n");
     put("/sys/fs/cgroup/memory/kubepods/pod7/c1/memory.limit_in_bytes", "1\n");
     expect(8, "affinity", 3000000000, "cgroup v1 / memory.limit_in_bytes");
@@ -205,9 +202,8 @@ static void test_hybrid_split_and_escapes(void **state)
 {
     (void)state;
     put("/proc/self/cgroup", "1:cpu:/a\n0::/a\n");
-    put("/proc/self/mountinfo",
-        "32 31 0:29 / /my\\040cgroup/cpu rw shared:1 shared:2 - cgroup cgroup rw,cpu\n"
-        "41 31 0:38 / /my\\040cgroup/unified rw - cgroup2 cgroup2 rw\n");
+    put("/proc/self/mountinfo", "32 31 0:29 / /my\\040cgroup/cpu rw shared:1 shared:2 - cgroup cgroup rw,cpu\n"
+                                "41 31 0:38 / /my\\040cgroup/unified rw - cgroup2 cgroup2 rw\n");
     put("/my cgroup/cpu/a/cpu.cfs_quota_us", "100000\n");
     put("/my cgroup/cpu/a/cpu.cfs_period_us", "100000\n");
     put("/my cgroup/unified/a/memory.max", "700000000\n");

@@ -31,10 +31,14 @@ static void test_endpoints_of_s3(void **state)
         const char *endpoint, *host;
         int port;
         bool tls;
-    } good[] = {{"http://127.0.0.1:9000", "127.0.0.1", 9000, false}, {"127.0.0.1:9000", "127.0.0.1", 9000, false},
-                {"localhost:9000/", "localhost", 9000, false},       {"s3.example.com", "s3.example.com", 443, true},
-                {"http://s3.example.com", "s3.example.com", 80, false}, {"https://127.0.0.1", "127.0.0.1", 443, true},
-                {"https://[::1]:9000", "::1", 9000, true},           {"[::1]:9000", "::1", 9000, false},
+    } good[] = {{"http://127.0.0.1:9000", "127.0.0.1", 9000, false},
+                {"127.0.0.1:9000", "127.0.0.1", 9000, false},
+                {"localhost:9000/", "localhost", 9000, false},
+                {"s3.example.com", "s3.example.com", 443, true},
+                {"http://s3.example.com", "s3.example.com", 80, false},
+                {"https://127.0.0.1", "127.0.0.1", 443, true},
+                {"https://[::1]:9000", "::1", 9000, true},
+                {"[::1]:9000", "::1", 9000, false},
                 {"", "s3.eu-west-1.amazonaws.com", 443, true}};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         char text[300];
@@ -132,8 +136,10 @@ static void test_endpoints_are_counted_in_the_sets_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_endpoints_of_s3),         cmocka_unit_test(test_who_may_use_it),
-        cmocka_unit_test(test_sets),                    cmocka_unit_test(test_grants_survive_the_pipe),
+        cmocka_unit_test(test_endpoints_of_s3),
+        cmocka_unit_test(test_who_may_use_it),
+        cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_grants_survive_the_pipe),
         cmocka_unit_test(test_endpoints_are_counted_in_the_sets_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,8 +81,8 @@ static void bytes_are_counted_before_they_come(void **state)
     assert_int_equal(spool_figures(w->spool).bytes, 2 * MB);
     assert_int_equal(spool_extend(f, 5 * MB, MB), 5 * MB);
     assert_int_equal(spool_room(f), 7 * MB);
-    assert_int_equal(spool_extend(f, 100 * MB, 50 * MB), 0);        /* not so much */
-    assert_int_equal(spool_extend(f, 100 * MB, MB), 13 * MB);       /* as much as there is */
+    assert_int_equal(spool_extend(f, 100 * MB, 50 * MB), 0);  /* not so much */
+    assert_int_equal(spool_extend(f, 100 * MB, MB), 13 * MB); /* as much as there is */
     assert_int_equal(spool_extend(f, MB, MB), 0);
     assert_full(w, NULL, 1);
     assert_int_equal(pwrite(spool_fd(f), "x", 1, 3 * MB), 1);
@@ -196,8 +196,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(bytes_are_counted_before_they_come), TEST(a_key_has_its_own_quota), TEST(one_key_leaves_places_for_others),
-        TEST(who_has_a_file_keeps_it), TEST(the_worker_s_way_is_for_writing_only), TEST(an_adopted_file_is_nobody_s),
+        TEST(bytes_are_counted_before_they_come),
+        TEST(a_key_has_its_own_quota),
+        TEST(one_key_leaves_places_for_others),
+        TEST(who_has_a_file_keeps_it),
+        TEST(the_worker_s_way_is_for_writing_only),
+        TEST(an_adopted_file_is_nobody_s),
         cmocka_unit_test(a_directory_that_can_t_be_used_is_said_to_be_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

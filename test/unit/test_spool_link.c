@@ -248,7 +248,7 @@ static void a_result_goes_on_in_the_file_without_a_gap(void **state)
     assert_int_equal(order.base, 300);
     assert_int_equal(order.limit, 300 + (1 << 20));
     assert_false(pool_divert(w->pool, w->job, w->file, w->file, 0, 1 << 20, false)); /* once */
-    assert_int_equal(w->leaves, 1); /* it will have to be replaced, and is not yet */
+    assert_int_equal(w->leaves, 1);                                                  /* it will have to be replaced, and is not yet */
     assert_int_equal(w->replaced, 0);
     produce(w, 1200); /* it had not seen the order yet */
     say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1200});
@@ -371,31 +371,19 @@ static void a_limit_of_ours_is_the_reason_that_is_told(void **state)
 static void lies(struct world *w, int which)
 {
     switch (which) {
-    case 0: /* it was not asked */
-        say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1000});
-        return;
-    case 1:
-        say(w, &(struct link_want){LINK_WANT, w->id});
-        return;
+    case 0: /* it was not asked */ say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1000}); return;
+    case 1: say(w, &(struct link_want){LINK_WANT, w->id}); return;
     }
     struct link_spool order = divert(w, 4096);
     switch (which) {
-    case 2: /* it asks for more before it has begun */
-        say(w, &(struct link_want){LINK_WANT, w->id});
-        return;
-    case 3: /* further than it may */
-        say(w, &(struct link_spooled){LINK_SPOOLED, w->id, order.limit + 1});
-        return;
-    case 4: /* of another job */
-        say(w, &(struct link_spooled){LINK_SPOOLED, w->id + 1, 1000});
-        return;
+    case 2: /* it asks for more before it has begun */ say(w, &(struct link_want){LINK_WANT, w->id}); return;
+    case 3: /* further than it may */ say(w, &(struct link_spooled){LINK_SPOOLED, w->id, order.limit + 1}); return;
+    case 4: /* of another job */ say(w, &(struct link_spooled){LINK_SPOOLED, w->id + 1, 1000}); return;
     }
     say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1000});
     assert_int_equal(w->replaced, 0);
     switch (which) {
-    case 5: /* twice */
-        say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1000});
-        return;
+    case 5: /* twice */ say(w, &(struct link_spooled){LINK_SPOOLED, w->id, 1000}); return;
     case 6: /* announced, and not there */
         atomic_store(&w->ring.shared->produced, 2000);
         bell(w);

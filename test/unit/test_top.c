@@ -16,12 +16,15 @@
 
 static const char status[] =
     "{\"version\":\"1.2.3\",\"uptime_s\":7325.5,\"workers\":[{\"slot\":0,\"kind\":\"pool\",\"state\":\"busy\",\"pid\":4711,\"query_id\":\"aaaa\","
-    "\"memory_bytes\":81000000,\"queries\":17},{\"slot\":null,\"kind\":\"spare\",\"state\":\"spare\",\"pid\":4712,\"query_id\":null,\"memory_bytes\":1,"
-    "\"queries\":0}],\"queue\":{\"length\":3,\"max\":64,\"background\":1,\"keys\":[{\"key\":\"alice\",\"waiting\":3,\"running\":1}]},\"sessions\":[{}],"
+    "\"memory_bytes\":81000000,\"queries\":17},{\"slot\":null,\"kind\":\"spare\",\"state\":\"spare\",\"pid\":4712,\"query_id\":null,\"memory_bytes\":"
+    "1,"
+    "\"queries\":0}],\"queue\":{\"length\":3,\"max\":64,\"background\":1,\"keys\":[{\"key\":\"alice\",\"waiting\":3,\"running\":1}]},\"sessions\":[{}"
+    "],"
     "\"database\":{\"state\":\"served\",\"wal_bytes\":0},\"totals\":{\"queries\":100,\"ok\":90,\"refused\":5,\"result_bytes\":5000}}";
 static const char queries[] =
     "{\"queries\":[{\"id\":\"b1\",\"key\":\"alice\",\"state\":\"queued\",\"sql\":\"SELECT 2\",\"queue_ms\":50,\"exec_ms\":0},"
-    "{\"id\":\"a1\",\"key\":null,\"state\":\"running\",\"sql\":\"SELECT\\n 1\",\"queue_ms\":1,\"exec_ms\":12345,\"cpu_ms\":20000.5,\"memory_bytes\":81000000}]}";
+    "{\"id\":\"a1\",\"key\":null,\"state\":\"running\",\"sql\":\"SELECT\\n "
+    "1\",\"queue_ms\":1,\"exec_ms\":12345,\"cpu_ms\":20000.5,\"memory_bytes\":81000000}]}";
 
 static struct top_model read_model(const char *s, const char *q, int64_t now)
 {
@@ -53,9 +56,11 @@ static void workers_stand_in_the_order_of_their_places(void **state)
 {
     (void)state;
     static const int expected[] = {12, 11, 15, 14, 13};
-    struct top_model m = read_model("{\"version\":\"1\",\"workers\":[{\"slot\":null,\"kind\":\"spare\",\"pid\":13},{\"slot\":1,\"kind\":\"pool\",\"pid\":11},"
-                                    "{\"slot\":null,\"kind\":\"session\",\"pid\":14},{\"slot\":10,\"kind\":\"pool\",\"pid\":15},"
-                                    "{\"slot\":0,\"kind\":\"pool\",\"pid\":12}],\"queue\":{},\"database\":{}}", "{\"queries\":[]}", 1);
+    struct top_model m = read_model(
+        "{\"version\":\"1\",\"workers\":[{\"slot\":null,\"kind\":\"spare\",\"pid\":13},{\"slot\":1,\"kind\":\"pool\",\"pid\":11},"
+        "{\"slot\":null,\"kind\":\"session\",\"pid\":14},{\"slot\":10,\"kind\":\"pool\",\"pid\":15},"
+        "{\"slot\":0,\"kind\":\"pool\",\"pid\":12}],\"queue\":{},\"database\":{}}",
+        "{\"queries\":[]}", 1);
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
         assert_int_equal(m.workers[i].pid, expected[i]);
     top_model_clear(&m);

@@ -162,8 +162,9 @@ static void pump(struct world *w, bool tls, bool file, int max_fragment)
         n = n < TOTAL_BYTES - sent ? n : TOTAL_BYTES - sent;
         size_t cut = n ? next_random(&seed) % n : 0;
         struct iovec iov[3] = {{data + sent, cut}, {NULL, 0}, {data + sent + cut, n - cut}};
-        ssize_t r = n == 0 ? transport_flush(&p.server) : file ? transport_send_file(&p.server, fd, (off_t)sent, n)
-                                                                : transport_send(&p.server, iov, 3, false);
+        ssize_t r = n == 0 ? transport_flush(&p.server)
+                    : file ? transport_send_file(&p.server, fd, (off_t)sent, n)
+                           : transport_send(&p.server, iov, 3, false);
         if (r < 0)
             assert_int_equal(errno, EAGAIN);
         else if (n)

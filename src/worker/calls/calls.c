@@ -75,7 +75,8 @@ EXPORTED int getaddrinfo(const char *node, const char *service, const struct add
     char *end = NULL;
     long port = service && service[0] ? strtol(service, &end, 10) : 0;
     struct sockaddr_in address;
-    if (!node || (end && *end) || port < 0 || port > 65535 || (hints && hints->ai_flags & AI_PASSIVE) || !egress_address(node, (unsigned)port, &address))
+    if (!node || (end && *end) || port < 0 || port > 65535 || (hints && hints->ai_flags & AI_PASSIVE) ||
+        !egress_address(node, (unsigned)port, &address))
         return EAI_NONAME;
     if (hints && hints->ai_family != AF_UNSPEC && hints->ai_family != AF_INET)
         return EAI_FAMILY;
@@ -85,7 +86,10 @@ EXPORTED int getaddrinfo(const char *node, const char *service, const struct add
     if (!f)
         return EAI_MEMORY;
     f->address = address;
-    f->info = (struct addrinfo){.ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP, .ai_addrlen = sizeof f->address,
+    f->info = (struct addrinfo){.ai_family = AF_INET,
+                                .ai_socktype = SOCK_STREAM,
+                                .ai_protocol = IPPROTO_TCP,
+                                .ai_addrlen = sizeof f->address,
                                 .ai_addr = (struct sockaddr *)&f->address};
     *ret = &f->info;
     return 0;
