@@ -44,7 +44,7 @@ const char *error_stopped_by(const struct error *err)
 }
 
 /* *err is written last: one of the arguments may be a text inside it. */
-static int set(struct error *err, enum error_code code, const char *what, const char *format, va_list args)
+static void set(struct error *err, enum error_code code, const char *what, const char *format, va_list args)
 {
     struct error e = {.code = code};
     int n = vsnprintf(e.detail, sizeof e.detail, format, args);
@@ -52,25 +52,22 @@ static int set(struct error *err, enum error_code code, const char *what, const 
         e.detail[utf8_cut(e.detail, sizeof e.detail - 1)] = 0;
     snprintf(e.what, sizeof e.what, "%s", what);
     *err = e;
-    return -1;
 }
 
-int error_set(struct error *err, enum error_code code, const char *format, ...)
+void error_write(struct error *err, enum error_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int r = set(err, code, "", format, args);
+    set(err, code, "", format, args);
     va_end(args);
-    return r;
 }
 
-int error_forbid(struct error *err, const char *what, const char *format, ...)
+void error_write_forbidden(struct error *err, const char *what, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    int r = set(err, ERR_FORBIDDEN, what, format, args);
+    set(err, ERR_FORBIDDEN, what, format, args);
     va_end(args);
-    return r;
 }
 
 void error_hint(struct error *err, const char *hint)

@@ -31,10 +31,14 @@ struct error {
 };
 
 /* Clears *err and fills in code and detail (printf's rules; a longer text is cut between two characters). Always returns -1. */
-int error_set(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#define error_set(...) (error_write(__VA_ARGS__), error_is_set())
+void error_write(struct error *err, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* In sight of every caller, so that compilers and analysers know which paths of theirs go on. */
+static inline int error_is_set(void) { return -1; }
 
 /* The same for ERR_FORBIDDEN, with what is refused. */
-int error_forbid(struct error *err, const char *what, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#define error_forbid(...) (error_write_forbidden(__VA_ARGS__), error_is_set())
+void error_write_forbidden(struct error *err, const char *what, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts a hint behind the detail, as far as there is room. */
 void error_hint(struct error *err, const char *hint);
