@@ -69,7 +69,7 @@ static void print_keys(const struct config_key *keys, size_t count, const struct
     char range[RANGE_MAX];
     for (size_t i = 0; i < count; i++) {
         const struct config_key *k = &keys[i];
-        if (strcmp(section, k->section))
+        if (strcmp(section, k->section) != 0)
             printf("%s[%s]\n", i ? "\n" : "", k->section);
         section = k->section;
         range_text(k, range);

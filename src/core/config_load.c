@@ -153,7 +153,7 @@ int config_assign(struct config_loading *l, const char *section, const char *key
 static int read_variable(struct config_loading *l, const char *variable)
 {
     const char *equals = strchr(variable, '=');
-    if (!equals || strncmp(variable, "BULKHEAD_", strlen("BULKHEAD_")))
+    if (!equals || strncmp(variable, "BULKHEAD_", strlen("BULKHEAD_")) != 0)
         return 0;
     size_t len = (size_t)(equals - variable);
     l->now = (struct config_origin){ORIGIN_ENVIRONMENT, 0};

@@ -97,7 +97,7 @@ static const struct config_key *nearest_in(const struct config_key *keys, size_t
     size_t best_distance = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
         size_t d = distance(key, strlen(key), keys[i].key, strlen(keys[i].key));
-        d += section && strcmp(section, keys[i].section); /* several sections have a key of that name */
+        d += section && strcmp(section, keys[i].section) != 0; /* several sections have a key of that name */
         if (d < best_distance) {
             best_distance = d;
             best = &keys[i];

@@ -81,7 +81,7 @@ static int parse_enum(const struct config_key *k, const char *text, int *field, 
     const char *at = k->unit, *choice;
     size_t len;
     for (int i = 0; (len = next_choice(&at, &choice)); i++) {
-        if (strlen(text) != len || memcmp(text, choice, len))
+        if (strlen(text) != len || memcmp(text, choice, len) != 0)
             continue;
         if (field)
             *field = i;
@@ -93,7 +93,7 @@ static int parse_enum(const struct config_key *k, const char *text, int *field, 
 static int parse_bool(const char *text, bool *field, char *why)
 {
     bool yes = !strcmp(text, "yes");
-    if (!yes && strcmp(text, "no"))
+    if (!yes && strcmp(text, "no") != 0)
         return wrong(why, "is neither yes nor no");
     if (field)
         *field = yes;

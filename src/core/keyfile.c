@@ -293,7 +293,7 @@ static int set_field(struct reading *r, const char *name, const char *value)
         return refuse(r, "a field before the first [NAME]");
     struct key_entry *e = &r->file->keys[r->file->count - 1];
     for (size_t i = 0; i < FIELDS; i++) {
-        if (strcmp(fields[i].name, name))
+        if (strcmp(fields[i].name, name) != 0)
             continue;
         if (r->given & 1u << i)
             return error_set(r->err, ERR_BAD_REQUEST, "%s:%d: [%s] %s is given twice", r->name, r->line, e->name, name);
@@ -446,7 +446,7 @@ int keyfile_put_field(struct buf *b, const char *field, const char *value, struc
 {
     struct key_entry scratch;
     for (size_t i = 0; i < FIELDS; i++) {
-        if (strcmp(fields[i].name, field))
+        if (strcmp(fields[i].name, field) != 0)
             continue;
         entry_init(&scratch);
         const char *wrong = parse_field(&fields[i], value, &scratch);

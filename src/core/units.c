@@ -62,7 +62,7 @@ static const char *parse(const char *text, const struct unit *units, const struc
     if (!*at && !(fits && v == 0))
         return p->no_unit;
     const struct unit *u = units;
-    while (*at && u && u->name && strcmp(at, u->name))
+    while (*at && u && u->name && strcmp(at, u->name) != 0)
         u++;
     if (*at && (!u || !u->name))
         return p->wrong_unit;
