@@ -178,6 +178,8 @@ int main(int argc, char **argv)
 {
     struct sample s = {.loads = calloc((size_t)argc + 1, sizeof(char *)), .values = calloc((size_t)argc + 1, sizeof(char *))};
     if (!s.loads || !s.values || argc < 3) {
+        free(s.loads);
+        free(s.values);
         fputs("usage: make-sample OUT.duckdb SCRIPT.sql [--load EXTENSION]... [NAME=VALUE]...\n", stderr);
         return 2;
     }

@@ -104,7 +104,7 @@ static int start_thread(struct channel *c, const struct egress_ask *ask)
         atomic_fetch_sub(&threads, 1);
         atomic_fetch_sub(&c->under_way, 1);
         free(r);
-        release(c);
+        atomic_fetch_sub(&c->holders, 1); /* not the last one: the loop holds it */
     }
     return e;
 }

@@ -301,7 +301,9 @@ static int drop_key(void *ctx, const struct keyfile *keys, const char *text, siz
 static int key_revoke(const struct key_args *a, const char *path)
 {
     struct error err;
+    CHECK(a->name); /* cmd_key has looked */
     char *name = strdup(a->name);
+    CHECK(name);
     int r = key_store_edit(path, false, drop_key, name, &err);
     free(name);
     if (r < 0)
@@ -326,7 +328,7 @@ int cmd_key(int argc, char **argv)
     if (!a.verb)
         return usage_error("say new, list or revoke", "");
     bool is_new = !strcmp(a.verb, "new"), is_revoke = !strcmp(a.verb, "revoke");
-    if (!is_new && !is_revoke && strcmp(a.verb, "list"))
+    if (!is_new && !is_revoke && strcmp(a.verb, "list") != 0)
         return usage_error("new, list or revoke, not ", a.verb);
     if ((is_new || is_revoke) != !!a.name)
         return usage_error(a.name ? "list takes no name: " : "the key's name is missing", a.name ? a.name : "");

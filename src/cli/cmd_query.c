@@ -45,7 +45,7 @@ static void report(const struct error *err)
         ok = ok && buf_puts(&b, ")");
     }
     if (ok && err->code == ERR_OUT_OF_MEMORY)
-        ok = buf_puts(&b, "; --set pool.memory_limit=SIZE gives it more");
+        (void)buf_puts(&b, "; --set pool.memory_limit=SIZE gives it more");
     (void)buf_puts(&b, "\n");
     (void)!write(STDERR_FILENO, b.data, b.len);
     buf_free(&b);

@@ -57,9 +57,10 @@ static int take_script(struct import_source *s, char *text, size_t len, const ch
     free(text);
     if (!ok)
         return error_set(err, ERR_BAD_REQUEST, "the script is too long");
-    if (!utf8_valid(s->sql.data ? s->sql.data : "", s->sql.len))
+    const char *sql = s->sql.len ? s->sql.data : "";
+    if (!utf8_valid(sql, s->sql.len))
         return error_set(err, ERR_BAD_REQUEST, "the script \"%s\" is not valid UTF-8", name);
-    if (s->sql.len && memchr(s->sql.data, 0, s->sql.len))
+    if (memchr(sql, 0, s->sql.len))
         return error_set(err, ERR_BAD_REQUEST, "the script \"%s\" holds a NUL byte", name);
     return 0;
 }

@@ -244,7 +244,7 @@ int engine_script_reads(struct engine *e, const char *sql, size_t len, struct er
 {
     const struct script s = {.sql = sql, .len = len};
     struct piece p = {0};
-    uint32_t statements;
+    uint32_t statements = 0;
     int rc = parse_all(e, &s, &statements, err) < 0 ? -1 : 1;
     if (rc == 1 && statements == 0)
         return error_set(err, ERR_SQL, "Parser Error: there is no statement here");

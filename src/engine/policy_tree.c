@@ -141,8 +141,8 @@ static int begin(struct walk *k, bool array)
     if (k->depth == k->cap) {
         k->cap = k->cap ? 2 * k->cap : 64;
         k->stack = realloc(k->stack, k->cap * sizeof *k->stack);
-        CHECK(k->stack);
     }
+    CHECK(k->stack);
     k->stack[k->depth++] = (struct frame){.array = array, .key = key, .table_function = table_function, .location = -1};
     return 0;
 }

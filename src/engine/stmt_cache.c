@@ -127,8 +127,10 @@ void stmt_cache_unprepare(struct stmt_cache *c)
 
 void stmt_cache_clear(struct stmt_cache *c)
 {
-    while (c->oldest)
-        drop(c, c->oldest);
+    for (struct stmt *s = c->oldest, *newer; s; s = newer) {
+        newer = s->newer;
+        drop(c, s);
+    }
 }
 
 void stmt_cache_free(struct stmt_cache *c)

@@ -135,6 +135,7 @@ void admin_drain(struct front *f)
     while (f->reloads) {
         error_set(&err, ERR_UNAVAILABLE, "the server is shutting down");
         err.retry_after_s = 5;
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it has left the list when it is freed */
         answer_error(f->reloads, &err);
     }
 }

@@ -105,9 +105,10 @@ static int refuse_key(struct front *f, struct exchange *x, const struct caller *
     return unauthorized(x, challenge, details[why], err);
 }
 
+static enum auth_failure failure_of(enum key_check r) { return r == KEY_EXPIRED ? AUTH_EXPIRED : r == KEY_UNKNOWN ? AUTH_UNKNOWN : AUTH_MALFORMED; }
+
 static int check_key(struct front *f, struct exchange *x, struct caller *c, struct error *err)
 {
-    static const enum auth_failure failures[] = {[KEY_MALFORMED] = AUTH_MALFORMED, [KEY_UNKNOWN] = AUTH_UNKNOWN, [KEY_EXPIRED] = AUTH_EXPIRED};
     const char *header = exchange_header(x, "Authorization");
     if (!header) {
         log_failure(f, AUTH_MISSING, &c->address, "");
@@ -116,7 +117,7 @@ static int check_key(struct front *f, struct exchange *x, struct caller *c, stru
     const char *secret = bearer(header);
     enum key_check r = secret ? keys_check(f->auth.keys, secret, strlen(secret), (int64_t)time(NULL), &c->api_key) : KEY_MALFORMED;
     if (r != KEY_GOOD)
-        return refuse_key(f, x, c, failures[r], secret ? secret : "", err);
+        return refuse_key(f, x, c, failure_of(r), secret ? secret : "", err);
     c->tenant = c->api_key->tenant;
     c->role = c->api_key->role;
     return 0;

@@ -116,7 +116,7 @@ static bool address_text(int fd, char ret_text[HOST_TEXT_MAX], bool *ret_any)
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
         struct sockaddr_storage space;
-    } a;
+    } a = {.space = {0}};
     socklen_t len = sizeof a;
     char ip[INET6_ADDRSTRLEN];
     if (getsockname(fd, &a.sa, &len) < 0)

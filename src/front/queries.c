@@ -211,7 +211,7 @@ void queries_list(struct front *f, struct exchange *x)
         last = rec;
     }
     buf_puts(&b, "],\"next\":");
-    if (more)
+    if (more && last)
         buf_json_string(&b, last->id, strlen(last->id));
     else
         buf_puts(&b, "null");

@@ -60,6 +60,7 @@ static int set_sql(const char *text, size_t len, const struct query_limits *limi
         return error_set(err, ERR_BAD_REQUEST, "the statement is not valid UTF-8");
     if (memchr(text, 0, len))
         return error_set(err, ERR_BAD_REQUEST, "the statement contains a NUL character");
+    free(r->sql);
     r->sql = malloc(len + 1);
     CHECK(r->sql);
     memcpy(r->sql, text, len);
@@ -108,6 +109,7 @@ static int set_big_numbers(const char *text, struct query_request *r, struct err
 
 static int set_session(const char *text, struct query_request *r)
 {
+    free(r->session);
     r->session = strdup(text);
     CHECK(r->session);
     return 0;
@@ -150,6 +152,7 @@ static int set_destination(json_t *v, struct query_request *r, struct error *err
             return error_set(err, ERR_BAD_REQUEST, "unknown field '%.60s' in destination; known: source, path", key);
         if (need_string(text, key, err) < 0)
             return -1;
+        free(*field);
         *field = strdup(json_string_value(text));
         CHECK(*field);
     }

@@ -31,8 +31,10 @@ struct results *results_new(struct registry *registry, struct tickets *tickets)
 
 void results_free(struct results *all)
 {
-    while (all && all->first)
-        results_drop(all, all->first);
+    for (struct result *r = all ? all->first : NULL, *next; r; r = next) {
+        next = r->next;
+        results_drop(all, r);
+    }
     free(all);
 }
 

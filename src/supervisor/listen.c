@@ -106,19 +106,22 @@ void listen_end(struct supervisor *s)
 
 static void note_address(struct supervisor *s, int fd)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof ss;
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage space;
+    } a = {.space = {0}};
+    socklen_t len = sizeof a;
     char host[INET6_ADDRSTRLEN] = "";
-    if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+    if (getsockname(fd, &a.sa, &len) < 0)
         return;
-    if (ss.ss_family == AF_INET6) {
-        struct sockaddr_in6 *a = (struct sockaddr_in6 *)&ss;
-        inet_ntop(AF_INET6, &a->sin6_addr, host, sizeof host);
-        snprintf(s->address, sizeof s->address, "[%s]:%u", host, ntohs(a->sin6_port));
+    if (a.sa.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &a.v6.sin6_addr, host, sizeof host);
+        snprintf(s->address, sizeof s->address, "[%s]:%u", host, ntohs(a.v6.sin6_port));
     } else {
-        struct sockaddr_in *a = (struct sockaddr_in *)&ss;
-        inet_ntop(AF_INET, &a->sin_addr, host, sizeof host);
-        snprintf(s->address, sizeof s->address, "%s:%u", host, ntohs(a->sin_port));
+        inet_ntop(AF_INET, &a.v4.sin_addr, host, sizeof host);
+        snprintf(s->address, sizeof s->address, "%s:%u", host, ntohs(a.v4.sin_port));
     }
 }
 
