@@ -174,40 +174,45 @@ static int publish(const struct sample *s)
     return 0;
 }
 
-int main(int argc, char **argv)
+/* The exit code. */
+static int make(struct sample *s, int argc, char **argv)
 {
-    struct sample s = {.loads = calloc((size_t)argc + 1, sizeof(char *)), .values = calloc((size_t)argc + 1, sizeof(char *))};
-    if (!s.loads || !s.values || argc < 3) {
-        free(s.loads);
-        free(s.values);
-        fputs("usage: make-sample OUT.duckdb SCRIPT.sql [--load EXTENSION]... [NAME=VALUE]...\n", stderr);
-        return 2;
-    }
-    s.out = argv[1];
-    s.script = argv[2];
+    s->out = argv[1];
+    s->script = argv[2];
     for (int i = 3; i < argc; i++) {
         if (strcmp(argv[i], "--load") == 0 && i + 1 < argc)
-            s.loads[s.n_loads++] = argv[++i];
+            s->loads[s->n_loads++] = argv[++i];
         else if (argv[i][0] != '-' && strchr(argv[i], '='))
-            s.values[s.n_values++] = argv[i];
+            s->values[s->n_values++] = argv[i];
         else
             return fail("%s: neither --load EXTENSION nor NAME=VALUE", argv[i]), 2;
     }
-    if (strlen(s.out) > PATH_MAX - 16)
-        return fail("%s: name too long", s.out), 2;
-    snprintf(s.tmp, sizeof(s.tmp), "%s.tmp", s.out);
-    snprintf(s.tmp_wal, sizeof(s.tmp_wal), "%s.tmp.wal", s.out);
-    snprintf(s.out_wal, sizeof(s.out_wal), "%s.wal", s.out);
+    if (strlen(s->out) > PATH_MAX - 16)
+        return fail("%s: name too long", s->out), 2;
+    snprintf(s->tmp, sizeof(s->tmp), "%s.tmp", s->out);
+    snprintf(s->tmp_wal, sizeof(s->tmp_wal), "%s.tmp.wal", s->out);
+    snprintf(s->out_wal, sizeof(s->out_wal), "%s.wal", s->out);
 
-    discard(&s); /* of a run that was killed */
-    int rc = fill(&s);
-    duckdb_disconnect(&s.con);
-    duckdb_close(&s.db);
+    discard(s); /* of a run that was killed */
+    int rc = fill(s);
+    duckdb_disconnect(&s->con);
+    duckdb_close(&s->db);
     if (rc == 0)
-        rc = publish(&s);
+        rc = publish(s);
     if (rc < 0)
-        discard(&s);
+        discard(s);
+    return rc < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct sample s = {.loads = calloc((size_t)argc + 1, sizeof(char *)), .values = calloc((size_t)argc + 1, sizeof(char *))};
+    int code = 2;
+    if (s.loads && s.values && argc >= 3)
+        code = make(&s, argc, argv);
+    else
+        fputs("usage: make-sample OUT.duckdb SCRIPT.sql [--load EXTENSION]... [NAME=VALUE]...\n", stderr);
     free(s.loads);
     free(s.values);
-    return rc < 0 ? 1 : 0;
+    return code;
 }
