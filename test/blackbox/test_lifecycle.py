@@ -82,7 +82,14 @@ class TestStandardDescriptors:
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             client = Client(f"unix:{path}")
-            wait_until(lambda: path.exists() and client.get("/readyz").status == 200, "does not answer", 30)
+
+            def answers():
+                try:
+                    return path.exists() and client.get("/readyz").status == 200
+                except ConnectionRefusedError:  # its name is there as soon as it is bound, before anybody listens
+                    return False
+
+            wait_until(answers, "does not answer", 30)
             assert client.rows("SELECT 1") == [[1]]
             for fd in range(3):
                 assert "memfd" not in os.readlink(f"/proc/{p.pid}/fd/{fd}")
