@@ -9,12 +9,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEADER_BYTES ((size_t)4096)
+/* Each part of the region is mapped by itself, so it begins at a page, and arm64 has pages of up to 64 KB. Untouched memory costs nothing. */
+#define PAGE_MOST ((size_t)65536)
+#define HEADER_BYTES PAGE_MOST
 #define EARLY_BYTES (RING_EARLY_SLOTS * RING_EARLY_BYTES)
 /* A sleeping writer is woken when a quarter of the ring is free: fewer, longer turns for both. */
 #define WAKE_BYTES (RING_BYTES / 4)
 
-static size_t whole_pages(size_t n) { return (n + 65535) & ~(size_t)65535; }
+_Static_assert(EARLY_BYTES % PAGE_MOST == 0 && RING_BYTES % PAGE_MOST == 0, "parts of whole pages");
+
+static size_t whole_pages(size_t n) { return (n + PAGE_MOST - 1) & ~(PAGE_MOST - 1); }
 
 size_t ring_request_bytes(int64_t max_sql_bytes) { return whole_pages((size_t)max_sql_bytes * 2 + 65536); }
 
