@@ -41,9 +41,9 @@ and respawned). Client, servers and engine share the machine's cores.
 - Kept in the spool: an asynchronous query's time in its worker, against the time of the same result through the ring. Free: from
   the last row to the first look at `/v1/status` that shows no busy worker, with a client that takes 1 MB/s. 200 bulk readers
   ask for 4 MB each and read nothing; SELECT 1 is sent behind them, and again once all of them wait for their clients only.
-- A key, and the query log: two servers that differ in just that, SELECT 1 on one connection in short turns. What they cost is the
-  difference of the fronts' CPU time, each the lower quartile of its turns: neighbours on the machine make work dearer, never cheaper. The
-  log's part is that of what front and workers take together without it. The rates of the two, also shown, move with the machine's mood.
+- A key, and the query log: two servers that differ in just that, SELECT 1 on one connection in turns of 300 requests, with the same cores
+  for both sides. What they cost is the difference of the fronts' CPU time, the mean of the middle half of the pairs; the log's part is
+  that of what front and workers take together without it. The ratio of the rates is taken pair by pair.
 - Refusals: one key may ask once per second and asks 2,000 times; another asks 500 times per second, with and
   without that neighbour, and with one that asks for /healthz as often: the rest of what is seen is the load generators' own, which
   share the cores with the server.

@@ -121,7 +121,7 @@ static int as_broker(const struct sockets *s)
     EXPECT(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
     void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     EXPECT(at != MAP_FAILED && mprotect(at, 4096, PROT_READ | PROT_EXEC) < 0);
-    EXPECT(syscall(SYS_fork) < 0 && syscall(SYS_kill, getppid(), 0) < 0 && syscall(SYS_memfd_create, "x", 0) < 0);
+    EXPECT(fork() < 0 && syscall(SYS_kill, getppid(), 0) < 0 && syscall(SYS_memfd_create, "x", 0) < 0);
     EXPECT(listen(socket(AF_INET, SOCK_STREAM, 0), 1) < 0 && errno == EPERM);
     return 0;
 }
