@@ -57,6 +57,7 @@ static void put_codes(struct buf *b, const char *name, const char *help, const u
 
 static void put_supervisor(struct buf *b, const struct front *f)
 {
+    static const char *const parts[RELOAD_PARTS] = {[RELOAD_CONFIG] = "config", [RELOAD_KEYS] = "keys", [RELOAD_TLS] = "tls"};
     struct control_page *p = f->page;
     put_head(b, "bulkhead_worker_deaths_total", "counter", "Worker processes that ended, by reason.");
     for (int i = 0; i < DEATH_REASONS; i++)
@@ -68,6 +69,9 @@ static void put_supervisor(struct buf *b, const struct front *f)
                    i == STOP_INTERRUPT ? atomic_load(&p->stops_by_interrupt) : atomic_load(&p->stops[i]));
     put_one(b, "bulkhead_worker_spawns_total", "counter", "Worker processes started.", atomic_load(&p->spawns));
     put_one(b, "bulkhead_front_starts_total", "counter", "Front processes started.", atomic_load(&p->front_starts));
+    put_head(b, "bulkhead_reload_refused", "gauge", "1: what was read last was refused, and the one before stays in force.");
+    for (int i = 0; i < RELOAD_PARTS; i++)
+        buf_printf(b, "bulkhead_reload_refused{what=\"%s\"} %" PRIu32 "\n", parts[i], atomic_load(&p->reload_refused[i]));
 }
 
 static void put_workers(struct buf *b, const struct front *f)

@@ -60,6 +60,9 @@ struct control_cell {
     _Atomic uint64_t stopping; /* job << 8 | enum stop_stage: how far the ladder has gone for that job */
 };
 
+/* What is read again while the server runs; the label `what` of bulkhead_reload_refused. */
+enum reload_part { RELOAD_CONFIG, RELOAD_KEYS, RELOAD_TLS, RELOAD_PARTS };
+
 struct control_page {
     _Alignas(64) _Atomic int64_t heartbeat_ns; /* front: when its loop last turned */
     _Atomic uint64_t stops_by_interrupt;       /* front: jobs that an interrupt ended */
@@ -67,6 +70,7 @@ struct control_page {
     _Atomic uint64_t stops[STOP_COUNT];        /* supervisor: workers that needed it, by last stage */
     _Atomic uint64_t deaths[DEATH_REASONS];
     _Atomic uint64_t spawns, front_starts;
+    _Atomic uint32_t reload_refused[RELOAD_PARTS]; /* 1: what was read last was refused, and the one before is in force */
     _Atomic int32_t supervisor_pid;
     _Atomic int32_t supervisor_fds; /* how many it has open */
     _Atomic int64_t started_ns;

@@ -46,7 +46,9 @@ void key_source_reload(struct supervisor *s)
     struct error err;
     if (!s->cfg->server.keys_file[0])
         return;
-    if (read_keys(s, &err) < 0) {
+    bool refused = read_keys(s, &err) < 0;
+    atomic_store(&s->page->reload_refused[RELOAD_KEYS], refused);
+    if (refused) {
         log_event(&s->log, LOG_ERROR, "keys_refused", LOG_S("why", err.detail), LOG_S("effect", "the keys that were in force stay in force"));
         return;
     }

@@ -83,6 +83,7 @@ static void keep_auto(struct config *new, const struct config *old)
 
 static void refuse(struct supervisor *s, const struct error *err)
 {
+    atomic_store(&s->page->reload_refused[RELOAD_CONFIG], 1);
     log_event(&s->log, LOG_ERROR, "config_refused", LOG_S("why", err->detail), LOG_S("effect", "the old configuration stays in force"));
 }
 
@@ -117,6 +118,7 @@ void reload(struct supervisor *s)
     if (!cfg)
         return;
     struct changes c = {.s = s};
+    atomic_store(&s->page->reload_refused[RELOAD_CONFIG], 0);
     config_diff(s->cfg, cfg, on_change, &c);
     int fd = config_to_fd(cfg);
     CHECK(fd >= 0);

@@ -77,7 +77,9 @@ void tls_source_reload(struct supervisor *s)
     struct error err;
     if (!s->cfg->server.tls_cert[0])
         return;
-    if (load(s, &err) < 0) {
+    bool refused = load(s, &err) < 0;
+    atomic_store(&s->page->reload_refused[RELOAD_TLS], refused);
+    if (refused) {
         log_event(&s->log, LOG_ERROR, "tls_refused", LOG_S("why", err.detail), LOG_S("effect", "the certificate that was in force stays in force"));
         return;
     }

@@ -284,6 +284,7 @@ class TestChanges:
         good = keys_file.read_text()
         damage(keys_file)
         server.wait_log("keys_refused")
+        assert server.metric("bulkhead_reload_refused", what="keys") == 1
         assert query(server, "alice").status == 200
         stays(lambda: server.log_contains("keys_refused", times=1), "told again", for_s=1.5)
         assert word in server.log_entries("keys_refused")[0]["why"]
@@ -291,6 +292,7 @@ class TestChanges:
         keys_file.touch(0o600)
         keys_file.write_text(good)
         wait_until(lambda: len(server.log_entries("keys_loaded")) >= 2, "not read again")
+        assert server.metric("bulkhead_reload_refused", what="keys") == 0
 
     @pytest.mark.parametrize("damage,word", [
         (lambda f: f.write_text(f.read_text()[:-3]), "half-written"), (lambda f: f.chmod(0o604), "0604"), (lambda f: f.unlink(), "No such file"),

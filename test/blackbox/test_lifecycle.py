@@ -349,7 +349,11 @@ class TestReload:
         server.send_signal(signal.SIGHUP)
         server.wait_log("config_refused", since=since)
         assert server.log_contains("source.system", since=since)
+        assert server.metric("bulkhead_reload_refused", what="config") == 1
         assert server.client.query(CROSS_JOIN).problem(504, "timeout")["limit_ms"] == 345
+        self.write(ini, items, timeout="99ms")
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.metric("bulkhead_reload_refused", what="config") == 0, "not taken")
 
     def test_a_lower_limit_for_statements_meets_a_longer_one_in_the_queue(self, start, tmp_path, items):
         """It was taken under the old limit, and the workers that come have less room: it is refused, and the front lives."""

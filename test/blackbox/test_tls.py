@@ -276,6 +276,7 @@ class TestCertificates:
         assert word in entry["why"] and (str(cert) in entry["why"] or str(key) in entry["why"]), entry
         with server.client.connect() as c:
             assert common_name(c) == "first" and c.request("GET", "/healthz").status == 200
+            assert 'bulkhead_reload_refused{what="tls"} 1' in c.request("GET", "/metrics").text.splitlines()
 
     def test_bad_ones_at_the_start_are_exit_2(self, items, authority, files, tmp_path):
         other = authority.issue("stranger")[1]
