@@ -44,11 +44,20 @@ static void inside(const char *s, size_t pos, size_t end, hidden_name_fn *fn, vo
     }
 }
 
+/* Between tokens the engine prints blanks only. */
+static bool is_comment(const char *s, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (s[i] == '-' || s[i] == '/')
+            return true;
+    return false;
+}
+
 bool hidden_names(const char *sql, size_t len, hidden_name_fn *fn, void *ctx)
 {
     for (size_t pos = 0, before = 0;; before = pos) {
         struct sql_token t = sql_next(sql, len, &pos);
-        if (sql_comment_between(sql, before, t.begin))
+        if (is_comment(sql, before, t.begin))
             return false;
         if (t.kind == SQL_END)
             return true;

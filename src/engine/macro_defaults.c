@@ -25,6 +25,9 @@ bool macro_defaults_any(const char *message, const char *name)
     return !at || strstr(at, ":=");
 }
 
+/* Whether nothing but blanks lies between two tokens: a comment would hide what the engine prints behind it. */
+static bool only_blanks(const char *s, size_t from, size_t to) { return from + strspn(s + from, " \n") >= to; }
+
 /* Copies one default from *pos to the comma or bracket that ends it, which is returned and passed over; 0: it has no such end. */
 static char take_default(const char *s, size_t len, size_t *pos, struct buf *sql)
 {
@@ -32,7 +35,7 @@ static char take_default(const char *s, size_t len, size_t *pos, struct buf *sql
     for (;;) {
         size_t before = *pos;
         struct sql_token t = sql_next(s, len, pos);
-        if (t.kind == SQL_END || sql_comment_between(s, before, t.begin))
+        if (t.kind == SQL_END || !only_blanks(s, before, t.begin))
             return 0;
         char c = t.kind == SQL_OTHER ? s[t.begin] : ' ';
         if (depth == 0 && (c == ',' || c == ')')) {

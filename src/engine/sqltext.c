@@ -126,12 +126,6 @@ struct sql_token sql_next(const char *sql, size_t len, size_t *pos)
     return t;
 }
 
-/* No blank has one of these characters. */
-bool sql_comment_between(const char *sql, size_t from, size_t to)
-{
-    return to > from && (memchr(sql + from, '-', to - from) || memchr(sql + from, '/', to - from));
-}
-
 bool sql_token_is(const char *sql, const struct sql_token *t, const char *word)
 {
     size_t n = strlen(word);

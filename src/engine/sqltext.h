@@ -16,10 +16,6 @@ struct sql_token {
  * one that never ends runs to the end of the text. */
 struct sql_token sql_next(const char *sql, size_t len, size_t *pos);
 
-/* Whether a comment is among what sql_next skipped, from behind one token to the begin of the next. The engine prints none: where it prints
- * SQL, one would be a part of a text whose quotes are read wrongly, and would hide what follows. */
-bool sql_comment_between(const char *sql, size_t from, size_t to);
-
 bool sql_token_is(const char *sql, const struct sql_token *t, const char *word); /* in any case */
 
 /* Statements that hold at least one token, as the semicolons separate them. */
